@@ -1,0 +1,54 @@
+"""The port of embedding models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+
+class Description(msgspec.Struct, frozen=True):
+    """What a model is, and what one call may carry.
+
+    `fingerprint` changes whenever the vectors would: provider, model, revision, dimensions, prefix, normalisation.
+    """
+
+    name: str
+    fingerprint: str
+    dimensions: int
+    max_texts: int
+    max_characters: int
+
+
+class Embedded(msgspec.Struct, frozen=True):
+    """An answer: `vectors` has shape (n, dimensions) and is float32; row i belongs to the text at `index[i]`."""
+
+    vectors: npt.NDArray[np.float32]
+    index: tuple[int, ...]
+    tokens: int
+
+
+class Embedder(Protocol):
+    """A model that turns texts into vectors.
+
+    Calls are idempotent and may run at the same time. An adapter does its waiting and its computing off the loop.
+    """
+
+    def describe(self) -> Description:
+        """Say what the model is. Does not block, never changes."""
+        ...
+
+    async def embed(self, texts: Sequence[str]) -> Embedded:
+        """Embed at most `max_texts` texts of at most `max_characters` in sum (one longer text alone is allowed).
+
+        Raise Retry when the service is away or busy, Reject when it refuses the input: with `index` if it says which text,
+        without where it does not. Never shorten a text silently.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...

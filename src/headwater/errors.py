@@ -1,0 +1,94 @@
+"""The error kinds, by what the reader must do: wait and retry, reject the input, halt the stream, mend the configuration.
+
+Adapters map what their libraries raise to these once, at their edge. Everything else is a defect and travels up as it is.
+Messages never hold document text or secrets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+
+class HeadwaterError(Exception):
+    """The base of all that Headwater raises on purpose."""
+
+
+@dataclass(eq=False)
+class Retry(HeadwaterError):
+    """A dependency is away or full: the same call may succeed later. Nothing is wrong with the input."""
+
+    dependency: str
+    cause: str
+    after_s: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.dependency}: {self.cause}"
+
+
+@dataclass(eq=False)
+class Reject(HeadwaterError):
+    """This input can never succeed. `index` says which of several inputs, where the callee knows."""
+
+    reason: str
+    index: int | None = None
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+@dataclass(eq=False)
+class Halt(HeadwaterError):
+    """Going on would break a guarantee: a person must look. `invariant` is the anomaly's name, `cure` the next step."""
+
+    invariant: str
+    detail: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.invariant}: {self.detail}" + (f". {self.cure}" if self.cure else "")
+
+
+@dataclass(eq=False)
+class Lost(HeadwaterError):
+    """These partitions belong to another worker now: drop their work, settle nothing of it."""
+
+    partitions: frozenset[int]
+
+    def __str__(self) -> str:
+        return f"partitions {sorted(self.partitions)} belong to another worker"
+
+
+@dataclass(eq=False)
+class Unreachable(HeadwaterError):
+    """A dependency cannot be used at all: missing, held by another, corrupt, or made by a newer version."""
+
+    dependency: str
+    cause: str
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.dependency}: {self.cause}" + (f". {self.cure}" if self.cure else "")
+
+
+@dataclass(eq=False)
+class Misconfigured(HeadwaterError):
+    """One error in the configuration: where it stands, what was expected, what was found."""
+
+    path: str
+    expected: str
+    got: str
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    hint: str | None = None
+
+    @property
+    def place(self) -> str:
+        """`file:line:column`, as far as it is known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+    def __str__(self) -> str:
+        head = f"{self.place}: " if self.place else ""
+        tail = f" ({self.hint})" if self.hint else ""
+        return f"{head}{self.path}: expected {self.expected}, got {self.got}{tail}"

@@ -1,0 +1,65 @@
+"""Versions: which of two changes of a document is the newer one. Never a wall clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headwater.errors import Halt
+
+
+class Place(NamedTuple):
+    """Where a record lies in the log."""
+
+    partition: int
+    offset: int
+
+
+class Version(NamedTuple):
+    """A change's first durable place, with the order that its source declares (0 where it declares none).
+
+    The tuple's own comparison is never used to decide which is newer: `compare` is, because it refuses to compare what
+    has no order.
+    """
+
+    epoch: int
+    order: int
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.epoch}.{self.order}.{self.partition}.{self.offset}"
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """Read `epoch.order.partition.offset`. Raise ValueError for anything else."""
+        parts = [int(part) for part in text.split(".")]
+        if len(parts) != 4:
+            raise ValueError(f"a version has four parts, {text!r} has {len(parts)}")
+        return cls(*parts)
+
+
+#: Older than every change. The version of a manifest that knows only of a cap.
+BEFORE_ALL = Version(0, 0, 0, -1)
+
+
+def compare(left: Version, right: Version) -> int:
+    """Return -1, 0 or 1: by log epoch, then order, then offset.
+
+    Two partitions of one log epoch without a declared order are never compared: that halts (schedule C7).
+    """
+    if left.epoch != right.epoch:
+        return -1 if left.epoch < right.epoch else 1
+    if left.order != right.order:
+        return -1 if left.order < right.order else 1
+    if left.partition != right.partition:
+        raise Halt(
+            "identity-collision",
+            f"one document has changes in partitions {left.partition} and {right.partition} of log epoch {left.epoch}",
+            "Key the log by the document id, or declare the source's own order with `version:`",
+        )
+    return (left.offset > right.offset) - (left.offset < right.offset)
+
+
+def newer(left: Version, right: Version) -> bool:
+    """Tell whether `left` is strictly newer than `right`."""
+    return compare(left, right) > 0
