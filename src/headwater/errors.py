@@ -1,13 +1,13 @@
-"""The error kinds, by what the reader must do: wait and retry, reject the input, halt the stream, mend the configuration.
+"""The error kinds, by what the reader must do: wait and retry, reject the input, halt the stream, mend the
+configuration.
 
-Adapters map what their libraries raise to these once, at their edge. Everything else is a defect and travels up as it is.
-Messages never hold document text or secrets.
+Adapters map what their libraries raise to these once, at their edge. Everything else is a defect and travels up as it
+is. Messages never hold document text or secrets.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
 
 
 class HeadwaterError(Exception):

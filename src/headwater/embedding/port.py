@@ -44,8 +44,8 @@ class Embedder(Protocol):
     async def embed(self, texts: Sequence[str]) -> Embedded:
         """Embed at most `max_texts` texts of at most `max_characters` in sum (one longer text alone is allowed).
 
-        Raise Retry when the service is away or busy, Reject when it refuses the input: with `index` if it says which text,
-        without where it does not. Never shorten a text silently.
+        Raise Retry when the service is away or busy, Reject when it refuses the input: with `index` if it says which
+        text, without where it does not. Never shorten a text silently.
         """
         ...
 

@@ -52,8 +52,9 @@ class Outgoing(NamedTuple):
 class Change(msgspec.Struct, frozen=True, gc=False):
     """One decoded record about one document.
 
-    `body` is None for a delete. `digest` is that of the body alone, not of its time or op: equal bodies have equal digests.
-    `time_us` is the source's change time, `appended_us` when the log took it. `size_bytes` is what holding it costs.
+    `body` is None for a delete. `digest` is that of the body alone, not of its time or op: equal bodies have equal
+    digests. `time_us` is the source's change time, `appended_us` when the log took it. `size_bytes` is what holding it
+    costs.
     """
 
     id: str

@@ -1,0 +1,174 @@
+"""The ports of the log: reading with a group's committed offsets, writing, history, what was settled, and the registry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from headwater.model.change import Outgoing, Record
+from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage
+from headwater.model.registry import StreamState
+from headwater.model.version import Version
+
+
+class Batch(NamedTuple):
+    """What one poll brought.
+
+    `assigned` maps a partition that is this reader's from now on to the next offset to read; its records start there,
+    even if it was this reader's before. `revoked` partitions are another's from now on: their unsettled work is
+    dropped. Both are to be obeyed before the records.
+    """
+
+    records: Sequence[Record] = ()
+    assigned: Mapping[int, int] = {}
+    revoked: frozenset[int] = frozenset()
+
+
+class LogReader(Protocol):
+    """One worker's share of a stream, for one group. Offsets are committed by `settle` alone.
+
+    Within a partition records come in the order of their offsets; offsets may have gaps; after an assignment records
+    may come again.
+    """
+
+    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
+        """Return what is there, at most so much (one larger record alone is allowed), waiting up to `wait_s` for the
+        first.
+
+        Raise Retry when the log is away. The same records do not come again until an assignment.
+        """
+        ...
+
+    async def settle(self, settlement: Settlement) -> None:
+        """Write receipts, dead letters of DEAD receipts, and offsets, in one transaction, durably.
+
+        Idempotent: a receipt with a known key is not written again, an offset never goes back, and a dead letter that
+        exists keeps its state, except that RETRYING becomes OPEN again for DEAD and SETTLED for every other outcome of
+        its version. Raise Lost when a partition of the frontier is another worker's now (then nothing was written),
+        Retry when the log is away (then it may or may not have been).
+        """
+        ...
+
+    async def pause(self, partitions: frozenset[int]) -> None:
+        """Let polls leave these partitions out. Idempotent."""
+        ...
+
+    async def resume(self, partitions: frozenset[int]) -> None:
+        """Let polls include these partitions again. Idempotent."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the group. Settles nothing. Idempotent."""
+        ...
+
+
+class SourcePosition(msgspec.Struct, frozen=True):
+    """A step of a source's position, which moves with the changes or not at all.
+
+    `serial` is the position that the step builds on. `entries` are the keys that it sets, or removes (None).
+    """
+
+    source: str
+    serial: int
+    entries: Mapping[bytes, bytes | None]
+
+
+class LogWriter(Protocol):
+    """Appends to one stream. Any number of writers may work beside each other."""
+
+    async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:
+        """Append all or none, in order, durably before it returns, each to the partition of its key.
+
+        Raise Halt("snapshot-race") when `position.serial` is no longer the stored one: another instance of the source
+        was here. Raise Retry when the log is away or full: then nothing was appended, or (after a time-out) all of it.
+        """
+        ...
+
+    async def position(self, source: str) -> tuple[int, dict[bytes, bytes]]:
+        """Return the source's stored position: its serial (0 when there is none), and its entries."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...
+
+
+class Watermarks(NamedTuple):
+    """A partition's bounds: the first offset that is kept, the next to be written, and the group's committed one."""
+
+    low: int
+    high: int
+    committed: int
+
+
+class LogHistory(Protocol):
+    """Reads a stream without a group."""
+
+    async def identity(self) -> str:
+        """Return the log's identity: minted when the log was made, never used again."""
+        ...
+
+    async def watermarks(self) -> dict[int, Watermarks]:
+        """Return every partition's bounds; committed is that of the stream's own group."""
+        ...
+
+    def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+        """Yield the records with start <= offset < end, in order. Memory stays bounded."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Sums over all that was settled of one stream: receipts by outcome, and what the model was asked for."""
+
+    outcomes: dict[str, int]
+    usage: Usage
+
+
+class Ledger(Protocol):
+    """What was settled: receipts and dead letters of one stream and one index generation."""
+
+    async def receipts(self, document: str) -> list[Receipt]:
+        """Return a document's receipts in the order in which they were written."""
+        ...
+
+    async def freshness(self, last: int) -> list[tuple[int, int]]:
+        """Return (changed_us, applied_us) of the `last` newest receipts that made a change searchable."""
+        ...
+
+    async def totals(self) -> Totals:
+        """Return the sums."""
+        ...
+
+    async def dead(self, states: frozenset[DeadState]) -> list[DeadLetter]:
+        """Return the dead letters in these states, the oldest version first."""
+        ...
+
+    async def move(self, document: str, version: Version, expected: DeadState, state: DeadState) -> bool:
+        """Move a dead letter by compare-and-set; tell whether it was in `expected`. Durable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...
+
+
+class Registry(Protocol):
+    """What all workers of a stream agree on. The first write whose expected state holds wins (schedule C10)."""
+
+    async def read(self, stream: str) -> StreamState:
+        """Return the stream's state; its serial is 0 before the first advance."""
+        ...
+
+    async def advance(self, stream: str, state: StreamState) -> bool:
+        """Store `state` with serial + 1 if the stored serial is still `state.serial`; tell whether it was. Durable."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...
