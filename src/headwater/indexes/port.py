@@ -53,7 +53,7 @@ class IndexWriter(Protocol):
         ...
 
     async def purge(self, floors: Sequence[Floor]) -> int:
-        """Raise the floors to these (they never go back) and collect the fences strictly below them; return how many."""
+        """Raise the floors (they never go back), collect the fences strictly below them; return how many."""
         ...
 
     async def generation(self) -> Generation:

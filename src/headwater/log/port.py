@@ -1,4 +1,4 @@
-"""The ports of the log: reading with a group's committed offsets, writing, history, what was settled, and the registry."""
+"""The ports of the log: reading for a group, writing, history, what was settled, and the registry."""
 
 from __future__ import annotations
 
