@@ -126,8 +126,9 @@ class Database:
         elif found > self._schema.version:
             raise Unreachable(
                 str(self.path),
-                f"its {self._schema.part} was made by a newer Headwater (schema {found}, this one knows
-                {self._schema.version})", "Use that version",
+                f"its {self._schema.part} was made by a newer Headwater "
+                f"(schema {found}, this one knows {self._schema.version})",
+                "Use that version",
             )
 
     def _make(self, connection: sqlite3.Connection) -> None:
