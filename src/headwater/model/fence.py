@@ -12,6 +12,9 @@ from headwater.model.generation import Generation
 from headwater.model.manifest import Answer, Cap, Cause, Manifest, Mark, Outcome, State, Verdict, Write
 from headwater.model.version import BEFORE_ALL, Place, Version, compare
 
+#: The reason of a rejection that ends when the cutover does.
+FROZEN = "the index generation is frozen"
+
 _APPLIED = Answer(Verdict.APPLIED)
 _STALE = Answer(Verdict.STALE)
 _CONFLICT = Answer(Verdict.CONFLICT)
@@ -41,7 +44,7 @@ def _refused(write: Write | Mark, generation: Generation) -> Answer | None:
     if recipe < generation.least_recipe:
         return Answer(Verdict.REJECTED, reason=f"recipe {recipe} is no longer admitted")
     if generation.freeze is not None:
-        return Answer(Verdict.REJECTED, reason="the index generation is frozen")
+        return Answer(Verdict.REJECTED, reason=FROZEN)
     return None
 
 

@@ -1,0 +1,289 @@
+"""Carries decisions out: drives chains of changes through plan, derive, embed and apply until each change is settled.
+
+It works in rounds over many documents at once. A document leaves the rounds when a write of it was applied, or when the
+index turns out to hold as much already. A conflict means that another writer was faster: the next round plans again. A
+change that is poison is marked dead, and the next older one of its document is taken up.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from headwater.clock import Clock
+from headwater.embedding.gateway import Gateway, Refused
+from headwater.engine.ordering import Chain, Waiting
+from headwater.engine.plan import Derive, Draft, Ready, Repeat, Stale, draft, finish, is_removal, plan
+from headwater.errors import Halt, Reject, Retry
+from headwater.indexes.port import IndexWriter
+from headwater.model.change import Change, Undecodable
+from headwater.model.document import Recipe
+from headwater.model.fence import FROZEN
+from headwater.model.generation import Position
+from headwater.model.manifest import Answer, Manifest, Mark, Outcome, Verdict, Write
+from headwater.model.receipt import Counts, Receipt, Usage
+from headwater.model.version import Place, compare
+from headwater.patience import Patience
+
+T = TypeVar("T")
+
+#: Runs a pure computation off the loop. The simulation runs it in place.
+Offload = Callable[[Callable[[], T]], Awaitable[T]]
+
+#: Says what may be written down as settled if these places were: asked at the moment of the apply.
+Positions = Callable[[Collection[Place]], Sequence[Position]]
+
+
+class Job:
+    """One document's chain on its way: what is left of it, and the receipts so far."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.id = chain.id
+        self.left: deque[Waiting] = deque(chain.changes)
+        self.receipts: list[Receipt] = []
+        self.dead: str | None = None  # why the newest of what is left is poison, until that is marked
+        self.stored: Manifest | None = None
+        self.embedded_us = 0
+        self.counts: Counts | None = None  # what embedding cost, if the write that follows has to be repeated
+
+    @property
+    def places(self) -> list[Place]:
+        """Where its unsettled changes lie."""
+        return [change.place for change in self.left]
+
+
+#: A job, what is to be written for it now, and what that cost.
+_Step = tuple[Job, Write | Mark, Counts]
+
+
+class Applier:
+    """Settles chains in one index generation."""
+
+    def __init__(
+        self,
+        index: IndexWriter,
+        recipe: Recipe,
+        gateway: Gateway,
+        *,
+        clock: Clock,
+        patience: Patience,
+        offload: Offload[list[Draft | Reject]],
+        positions: Positions,
+    ) -> None:
+        self._index = index
+        self._recipe = recipe
+        self._gateway = gateway
+        self._clock = clock
+        self._patience = patience
+        self._offload = offload
+        self._positions = positions
+        self.usage = Usage()
+
+    async def settle(self, chains: Sequence[Chain]) -> list[Receipt]:
+        """Bring every change of the chains (one a document) to its outcome; return a receipt for each."""
+        jobs = [Job(chain) for chain in chains]
+        pending = jobs
+        while pending:
+            await self._round(pending)
+            pending = [job for job in pending if job.left]
+        return [receipt for job in jobs for receipt in job.receipts]
+
+    async def _round(self, jobs: Sequence[Job]) -> None:
+        manifests = await self._patience.call(lambda: self._index.manifests([job.id for job in jobs]))
+        writes: list[_Step] = []
+        deriving: list[Job] = []
+        for job in jobs:
+            job.stored = manifests.get(job.id)
+            decision = self._decide(job)
+            if isinstance(decision, Ready):
+                writes.append((job, decision.write, decision.counts))
+            elif isinstance(decision, Derive):
+                deriving.append(job)
+        writes += await self._embed(await self._derive(deriving))
+        writes += [(job, self._mark(job), Counts()) for job in jobs if job.dead is not None]
+        if writes:
+            await self._apply(writes)
+
+    def _decide(self, job: Job) -> Ready | Derive | None:
+        """Decide about the newest change left. None: it needs no write, or it is poison."""
+        change = job.left[0]
+        if isinstance(change, Undecodable):
+            if job.stored is not None and compare(job.stored.version, change.version) >= 0:
+                self._overtaken(job, job.stored)
+            else:
+                job.dead = change.reason
+            return None
+        passes = self._recipe.passes(change)
+        decision = plan(change, job.stored, self._recipe.number, self._clock.now_us(), passes=passes)
+        if isinstance(decision, Stale):
+            self._overtaken(job, decision.by)
+            return None
+        if isinstance(decision, Repeat):
+            self._settled(job, decision.manifest, job.counts or Counts(chunks=len(decision.manifest.chunks)))
+            return None
+        return decision
+
+    async def _derive(self, jobs: Sequence[Job]) -> list[tuple[Job, Draft]]:
+        if not jobs:
+            return []
+        now_us = self._clock.now_us()
+        results = await self._offload(lambda: [_draft(self._recipe, job, now_us) for job in jobs])
+        drafts = []
+        for job, result in zip(jobs, results, strict=True):
+            if isinstance(result, Reject):
+                job.dead = result.reason
+            else:
+                drafts.append((job, result))
+        return drafts
+
+    async def _embed(self, drafts: Sequence[tuple[Job, Draft]]) -> list[_Step]:
+        texts = {key[0]: text for _, drafted in drafts for key, text in drafted.needs.items()}
+        held = await self._patience.call(lambda: self._index.vectors(list(texts))) if texts else {}
+        missing = [digest for digest in texts if digest not in held]
+        vectors, usage = await self._gateway.embed([texts[digest] for digest in missing])
+        self.usage += usage
+        return self._complete(drafts, held, dict(zip(missing, vectors, strict=True)), usage.tokens)
+
+    def _complete(
+        self,
+        drafts: Sequence[tuple[Job, Draft]],
+        held: Mapping[bytes, bytes],
+        answers: Mapping[bytes, bytes | Refused],
+        tokens: int,
+    ) -> list[_Step]:
+        now_us = self._clock.now_us()
+        vectors = {**held, **{key: answer for key, answer in answers.items() if isinstance(answer, bytes)}}
+        paid: set[bytes] = set()
+        writes: list[_Step] = []
+        for job, drafted in drafts:
+            needed = {key for key, _ in drafted.needs}
+            refused = next((a for key in needed if isinstance(a := answers.get(key), Refused)), None)
+            if refused is not None:
+                job.dead = refused.reason
+                continue
+            job.embedded_us = now_us
+            # A text that two documents of this round need is paid for once, by the first of them.
+            bought = {key for key in needed if key in answers and key not in paid}
+            paid |= bought
+            counts = Counts(
+                chunks=len(drafted.manifest.chunks),
+                kept=drafted.kept,
+                reused=len(drafted.needs) - len(bought),
+                embedded=len(bought),
+                removed=drafted.removed,
+                tokens=round(tokens * len(bought) / len(answers)) if answers else 0,
+            )
+            self.usage += Usage(reused=counts.reused)
+            job.counts = counts
+            writes.append((job, finish(drafted, vectors), counts))
+        return writes
+
+    def _mark(self, job: Job) -> Mark:
+        return Mark(
+            id=job.id,
+            recipe=self._recipe.number,
+            base=job.stored.revision if job.stored else None,
+            cap=job.stored.cap if job.stored else None,
+            time_us=self._clock.now_us(),
+        )
+
+    async def _apply(self, writes: Sequence[_Step]) -> None:
+        """Write, and take note of each answer. What is neither applied nor refused for good is planned again."""
+        finished = [place for job, write, _ in writes if isinstance(write, Write) for place in job.places]
+
+        async def once() -> list[Answer]:
+            answers = await self._index.apply([write for _, write, _ in writes], self._positions(finished))
+            for answer in answers:
+                _refuse(answer)
+            return answers
+
+        for (job, write, counts), answer in zip(writes, await self._patience.call(once), strict=True):
+            if answer.verdict is not Verdict.APPLIED:
+                job.dead = None
+            elif isinstance(write, Mark):
+                self._buried(job, answer.revision)
+            else:
+                manifest = msgspec.structs.replace(write.manifest, revision=answer.revision)
+                self._settled(job, manifest, counts, self._clock.now_us())
+
+    # Each of these three takes changes out of `job.left` and writes their receipts.
+
+    def _settled(self, job: Job, manifest: Manifest, counts: Counts, applied_us: int = 0) -> None:
+        newest, *older = job.left
+        job.left.clear()
+        receipt = _receipt(newest, manifest, manifest.outcome)
+        job.receipts.append(
+            msgspec.structs.replace(
+                receipt,
+                cause=manifest.cause,
+                counts=counts,
+                embedded_us=job.embedded_us,
+                applied_us=applied_us or manifest.outcome_us,
+            )
+        )
+        job.receipts += [_receipt(change, manifest, Outcome.SUPERSEDED, newest) for change in older]
+
+    def _overtaken(self, job: Job, by: Manifest) -> None:
+        changes = list(job.left)
+        job.left.clear()
+        job.receipts += [
+            msgspec.structs.replace(_receipt(change, by, Outcome.STALE), overtaken_by=by.version) for change in changes
+        ]
+
+    def _buried(self, job: Job, revision: int) -> None:
+        change = job.left.popleft()
+        job.receipts.append(
+            Receipt(
+                document=job.id,
+                version=change.version,
+                place=change.place,
+                recipe=self._recipe.number,
+                revision=revision,
+                outcome=Outcome.DEAD,
+                reason=job.dead or "",
+                body_digest=change.digest,
+                changed_us=change.time_us if isinstance(change, Change) else 0,
+                appended_us=change.appended_us,
+            )
+        )
+        job.dead = None
+
+
+def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome, overtaker: Waiting | None = None) -> Receipt:
+    return Receipt(
+        document=change.id,
+        version=change.version,
+        place=change.place,
+        recipe=manifest.recipe,
+        revision=manifest.revision,
+        outcome=outcome,
+        overtaken_by=overtaker.version if overtaker else None,
+        body_digest=change.digest,
+        changed_us=change.time_us if isinstance(change, Change) else 0,
+        appended_us=change.appended_us,
+    )
+
+
+def _draft(recipe: Recipe, job: Job, now_us: int) -> Draft | Reject:
+    change = job.left[0]
+    assert isinstance(change, Change)
+    try:
+        derived = recipe.derive(change)
+    except Reject as reject:
+        return reject
+    return draft(change, job.stored, derived, recipe.number, now_us)
+
+
+def _refuse(answer: Answer) -> None:
+    if answer.verdict is Verdict.REJECTED:
+        if answer.reason == FROZEN:
+            raise Retry("index", answer.reason)
+        raise Halt("schema-skew", answer.reason, "Restart this worker with the stream's current configuration")
+
+
+def removal(recipe: Recipe, change: Waiting) -> bool:
+    """Tell whether a change is a removal under this recipe, and so never waits."""
+    return isinstance(change, Change) and is_removal(change, passes=recipe.passes(change))

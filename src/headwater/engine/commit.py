@@ -1,0 +1,116 @@
+"""PURE: what may be committed. Offsets are committed up to the first change that is not settled, never past it (G1)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import msgspec
+
+from headwater.model.version import Place
+
+
+class Entry(msgspec.Struct):
+    """A change that was read: its body's digest, when it was read, and whether it is settled."""
+
+    offset: int
+    digest: bytes
+    read_us: int
+    settled: bool = False
+
+
+class _Partition(msgspec.Struct):
+    start: int  # everything before it is settled
+    end: int  # everything from here on was not read yet
+    entries: dict[int, Entry]
+    last_digest: bytes = b""
+
+
+class Frontier:
+    """Tracks every change between being read and being committed, for the partitions that are this worker's.
+
+    Changes are opened in the order of their offsets; gaps between offsets are nobody's change.
+    """
+
+    def __init__(self) -> None:
+        self._partitions: dict[int, _Partition] = {}
+        self._committed: dict[int, int] = {}
+
+    def __repr__(self) -> str:
+        return f"Frontier({self.settled()})"
+
+    def assign(self, partition: int, offset: int) -> None:
+        """Begin with a partition at its next offset to read. What was open in it before is forgotten."""
+        self._partitions[partition] = _Partition(offset, offset, {})
+        self._committed[partition] = offset
+
+    def revoke(self, partition: int) -> None:
+        """End with a partition: nothing of it is committed any more."""
+        self._partitions.pop(partition, None)
+        self._committed.pop(partition, None)
+
+    def open(self, place: Place, digest: bytes, read_us: int) -> bool:
+        """Note a change that was read. Tell whether it is new: a repeated delivery is not, nor is one of another's
+        partition.
+        """
+        partition = self._partitions.get(place.partition)
+        if partition is None or place.offset < partition.end:
+            return False
+        partition.entries[place.offset] = Entry(place.offset, digest, read_us)
+        partition.end = place.offset + 1
+        return True
+
+    def holds(self, place: Place) -> bool:
+        """Tell whether a change is open here: read, and not yet committed."""
+        partition = self._partitions.get(place.partition)
+        return partition is not None and place.offset in partition.entries
+
+    def read_us(self, place: Place) -> int:
+        """Return when an open change was read."""
+        return self._partitions[place.partition].entries[place.offset].read_us
+
+    def settle(self, place: Place) -> None:
+        """Note that a change is in the index, in the dead letters, or overtaken by one that is."""
+        if self.holds(place):
+            self._partitions[place.partition].entries[place.offset].settled = True
+
+    def settled(self, also: Collection[Place] = ()) -> dict[int, tuple[int, bytes]]:
+        """Return what may be committed if `also` were settled too: partition -> (next offset, digest of the body before
+        it).
+
+        Only partitions in which that is past what was committed.
+        """
+        assumed = frozenset(also)
+        prefix: dict[int, tuple[int, bytes]] = {}
+        for number, partition in self._partitions.items():
+            offset, digest = partition.end, partition.last_digest
+            for entry in partition.entries.values():
+                if not entry.settled and Place(number, entry.offset) not in assumed:
+                    offset = entry.offset
+                    break
+                digest = entry.digest
+            if offset > self._committed[number]:
+                prefix[number] = (offset, digest)
+        return prefix
+
+    def commit(self, frontier: Mapping[int, int]) -> None:
+        """Note what the log has committed; forget the changes before it."""
+        for number, offset in frontier.items():
+            partition = self._partitions.get(number)
+            if partition is None:
+                continue
+            for entry in [entry for entry in partition.entries.values() if entry.offset < offset]:
+                partition.last_digest = entry.digest
+                del partition.entries[entry.offset]
+            partition.start = max(partition.start, offset)
+            self._committed[number] = max(self._committed[number], offset)
+
+    def reached(self, goal: Mapping[int, int]) -> bool:
+        """Tell whether everything before these offsets is committed. Partitions that are not this worker's do not
+        count.
+        """
+        return all(self._committed.get(number, offset) >= offset for number, offset in goal.items())
+
+    @property
+    def open_count(self) -> int:
+        """How many changes are read and not committed."""
+        return sum(len(partition.entries) for partition in self._partitions.values())

@@ -1,0 +1,26 @@
+"""Every event that Headwater tells of, once. An event is a name and fields; it never holds document text or secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Any
+
+
+class Event(StrEnum):
+    """The names. They are stable: people filter their logs by them."""
+
+    STREAM_STARTED = "stream.started"
+    STREAM_HALTED = "stream.halted"
+    STREAM_PAUSED = "stream.paused"
+    STREAM_STOPPED = "stream.stopped"
+    SOURCE_SYNCHRONISED = "source.synchronised"
+    SOURCE_SKIPPED = "source.skipped"
+    CHANGES_SETTLED = "changes.settled"
+    CHANGE_DEAD = "change.dead"
+    OUTAGE_BEGAN = "outage.began"
+    OUTAGE_ENDED = "outage.ended"
+
+
+#: Takes an event and its fields. Must not block and must not raise.
+Emit = Callable[[Event, dict[str, Any]], None]

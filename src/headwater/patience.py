@@ -1,0 +1,76 @@
+"""Patience: waits out the outages of dependencies, and lets others see what is being waited for.
+
+An outage burns freshness and nothing else: no change becomes a dead letter because something was away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import msgspec
+
+from headwater.clock import Clock, Dice
+from headwater.errors import Retry
+
+T = TypeVar("T")
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 15.0
+
+
+class Outage(msgspec.Struct, frozen=True):
+    """A dependency that is away: since when (monotonic seconds), why, and how often it was tried."""
+
+    dependency: str
+    cause: str
+    since_s: float
+    attempts: int
+
+
+def pause_s(attempt: int, roll: float, after_s: float | None) -> float:
+    """Return how long to wait before the next attempt: doubling, capped, with jitter over its upper half.
+
+    `attempt` counts from 1, `roll` is in [0, 1). A dependency that names a time (`after_s`) is taken at its word.
+    """
+    if after_s is not None:
+        return after_s
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1)) * (0.5 + roll / 2)
+
+
+class Patience:
+    """Calls again until it succeeds. One a stream; `outages` is what it waits for at the moment."""
+
+    def __init__(self, clock: Clock, dice: Dice, notice: Callable[[Outage | None, str], None]) -> None:
+        self._clock = clock
+        self._dice = dice
+        self._notice = notice
+        self.outages: dict[str, Outage] = {}
+
+    async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
+        """Await `operation()` until it raises no Retry. Everything else that it raises goes up."""
+        attempt = 0
+        while True:
+            try:
+                result = await operation()
+            except Retry as retry:
+                attempt += 1
+                self._away(retry)
+                await self._clock.sleep(pause_s(attempt, self._dice.random(), retry.after_s))
+                failed = retry.dependency
+            else:
+                if attempt:
+                    self._back(failed)
+                return result
+
+    def _away(self, retry: Retry) -> None:
+        known = self.outages.get(retry.dependency)
+        since = known.since_s if known else self._clock.monotonic()
+        outage = Outage(retry.dependency, retry.cause, since, known.attempts + 1 if known else 1)
+        self.outages[retry.dependency] = outage
+        if known is None or known.cause != outage.cause:
+            self._notice(outage, retry.dependency)
+
+    def _back(self, dependency: str) -> None:
+        if self.outages.pop(dependency, None):
+            self._notice(None, dependency)
