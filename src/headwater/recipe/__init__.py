@@ -1,1 +1,1 @@
-"""."""
+"""PURE: how a document becomes chunks and payload. One verb a file; `standard` puts them together."""

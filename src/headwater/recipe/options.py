@@ -1,0 +1,53 @@
+"""What a recipe can be told: how to chunk, what travels as payload, which format the text has. The configuration maps onto this."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Format = Literal["markdown", "text"]
+
+
+class Chunking(msgspec.Struct, frozen=True, gc=False):
+    """Sizes of chunks, in characters of the document's text.
+
+    `size` is the target: paragraphs up to it stay whole. `minimum` and `maximum` default to a quarter and to one and a half of it;
+    the maximum is never exceeded.
+    """
+
+    size: int = 800
+    minimum: int | None = None
+    maximum: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.size < 16:
+            raise ValueError(f"the chunk size is {self.size}, at least 16 characters are needed")
+        if not 0 < self.least <= self.size <= self.most:
+            raise ValueError(f"chunk sizes must ascend: minimum {self.least}, size {self.size}, maximum {self.most}")
+        if self.most < 2 * self.least:
+            raise ValueError(f"the chunk maximum {self.most} is less than twice the minimum {self.least}")
+
+    @property
+    def least(self) -> int:
+        """The minimum in effect. Only a whole document, or what stands between no better cuts, is smaller."""
+        return max(1, self.size // 4) if self.minimum is None else self.minimum
+
+    @property
+    def most(self) -> int:
+        """The maximum in effect. Never exceeded."""
+        return self.size * 3 // 2 if self.maximum is None else self.maximum
+
+    @property
+    def unit(self) -> int:
+        """What is longer is taken apart: with units up to here, a span over the maximum always has a cut that leaves both sides
+        at least the minimum.
+        """
+        return min(self.size, max(self.most - 2 * self.least, self.most // 4))
+
+
+class PayloadField(msgspec.Struct, frozen=True, gc=False):
+    """Where a payload field comes from: a dotted path in the body. A required one that is missing rejects the change."""
+
+    path: str
+    required: bool = False

@@ -1,0 +1,104 @@
+"""Sentences: take a long paragraph apart, into items, sentences, and where there are none, into words and grapheme clusters.
+
+Every cut is chosen from the characters around it, so an edit moves only the cuts beside it, in a line of ten megabytes too.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import pairwise
+
+import numpy as np
+from semantic_text_splitter import TextSplitter
+
+#: Part of the `chunk` fingerprint: raise it when the same paragraph gives other units.
+REVISION = 1
+
+_ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+•#|]|\w{1,3}[.)]|\.\.|:\w)[ \t:])")
+_SENTENCE = re.compile(r"(?<=[.!?:;…؟।])[\"'”’)\]*`_]{0,3}\s+|(?<=[。！？])|\n(?=[ \t])")
+_WINDOW_BITS = 7
+_JOINERS = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\n]")
+
+
+def take_apart(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int, bool]]:
+    """Yield units `(start, end, item)` of at most `limit` characters, white space at their edges trimmed. `item` marks the first
+    unit of a list item or the like.
+    """
+    for item_start, item_end in _cut(text, start, end, _ITEM):
+        first = True
+        for low, high in _small(text, item_start, item_end, limit):
+            head = len(text[low:high]) - len(text[low:high].lstrip())
+            size = len(text[low:high].strip())
+            if size:
+                yield low + head, low + head + size, first
+                first = False
+
+
+def _small(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut at the ends of sentences, and what is still too long by windows, then by the splitter."""
+    for low, high in _cut(text, start, end, _SENTENCE):
+        if high - low <= limit:
+            yield low, high
+            continue
+        for left, right in _windows(text, low, high, limit):
+            if right - left <= limit:
+                yield left, right
+            else:
+                yield from _split(text, left, right, limit)
+
+
+def _cut(text: str, start: int, end: int, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
+    """Cut behind every match."""
+    for match in pattern.finditer(text, start, end):
+        cut = match.end()
+        if start < cut < end:
+            yield start, cut
+            start = cut
+    yield start, end
+
+
+def _windows(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Cut a stretch without ends of sentences where a hash of the last four characters says so, at white space if there is any.
+
+    A window is at most four times the limit, so that the splitter, whose time is quadratic in words, gets little at once.
+    """
+    codes = np.frombuffer(text[start:end].encode("utf-32-le"), dtype=np.uint32)
+    mixed = codes.copy()
+    for back in (1, 2, 3):
+        mixed[back:] = mixed[back:] * np.uint32(0x9E3779B1) + codes[:-back]
+    mixed = (mixed * np.uint32(0x85EBCA6B)) >> np.uint32(12)
+    marked = (mixed & np.uint32((1 << _WINDOW_BITS) - 1)) == 0
+    space = (codes == 32) | (codes == 10)
+    at_space = np.flatnonzero(space[:-1] & ((mixed[:-1] & np.uint32(31)) == 0)) + 1
+    anywhere = np.flatnonzero(marked[:-1]) + 1
+    for low, high in pairwise([0, *at_space.tolist(), end - start]):
+        if high - low <= 4 * limit:
+            yield start + low, start + high
+            continue
+        near = anywhere[np.searchsorted(anywhere, low + 1) : np.searchsorted(anywhere, high)].tolist()
+        yield from _hard(text, start + low, [start + cut for cut in near], start + high, 4 * limit)
+
+
+def _hard(text: str, start: int, cuts: list[int], end: int, most: int) -> Iterator[tuple[int, int]]:
+    """Cut at the given places, and by force wherever these are too far apart. No cut separates a character from its marks."""
+    for cut in (*cuts, end):
+        while cut - start > most:
+            yield start, start + most
+            start += most
+        if cut == end or (cut > start and not _JOINERS.search(text, cut - 1, cut + 1)):
+            yield start, cut
+            start = cut
+
+
+def _split(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Let the splitter find words, or grapheme clusters in a word that is too long."""
+    for offset, piece in _splitter(limit).chunk_indices(text[start:end]):
+        yield start + offset, start + offset + len(piece)
+
+
+@lru_cache(maxsize=8)
+def _splitter(limit: int) -> TextSplitter:
+    """The splitter for a limit. It trims nothing: what it returns joins up to what it was given."""
+    return TextSplitter((max(1, limit // 2), limit), trim=False)
