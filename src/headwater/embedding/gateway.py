@@ -46,7 +46,7 @@ class Gateway:
         self.model = embedder.describe()
 
     async def embed(self, texts: Sequence[str]) -> tuple[list[bytes | Refused], Usage]:
-        """Embed all, and say what that cost. Waits out outages; raise Halt when the vectors are not the promised ones."""
+        """Embed all, and say what that cost. Waits out outages; raise Halt when vectors are not as promised."""
         vectors: list[bytes | Refused] = []
         meter = _Meter()
         for part in pack([len(text) for text in texts], self.model.max_texts, self.model.max_characters):

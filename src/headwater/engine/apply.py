@@ -7,14 +7,15 @@ change that is poison is marked dead, and the next older one of its document is 
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from headwater.clock import Clock
 from headwater.embedding.gateway import Gateway, Refused
+from headwater.engine.commit import Positions
+from headwater.engine.job import Job
 from headwater.engine.ordering import Chain, Waiting
 from headwater.engine.plan import Derive, Draft, Ready, Repeat, Stale, draft, finish, is_removal, plan
 from headwater.errors import Halt, Reject, Retry
@@ -22,38 +23,15 @@ from headwater.indexes.port import IndexWriter
 from headwater.model.change import Change, Undecodable
 from headwater.model.document import Recipe
 from headwater.model.fence import FROZEN
-from headwater.model.generation import Position
-from headwater.model.manifest import Answer, Manifest, Mark, Outcome, Verdict, Write
+from headwater.model.manifest import Answer, Mark, Verdict, Write
 from headwater.model.receipt import Counts, Receipt, Usage
-from headwater.model.version import Place, compare
+from headwater.model.version import compare
 from headwater.patience import Patience
 
 T = TypeVar("T")
 
 #: Runs a pure computation off the loop. The simulation runs it in place.
 Offload = Callable[[Callable[[], T]], Awaitable[T]]
-
-#: Says what may be written down as settled if these places were: asked at the moment of the apply.
-Positions = Callable[[Collection[Place]], Sequence[Position]]
-
-
-class Job:
-    """One document's chain on its way: what is left of it, and the receipts so far."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.id = chain.id
-        self.left: deque[Waiting] = deque(chain.changes)
-        self.receipts: list[Receipt] = []
-        self.dead: str | None = None  # why the newest of what is left is poison, until that is marked
-        self.stored: Manifest | None = None
-        self.embedded_us = 0
-        self.counts: Counts | None = None  # what embedding cost, if the write that follows has to be repeated
-
-    @property
-    def places(self) -> list[Place]:
-        """Where its unsettled changes lie."""
-        return [change.place for change in self.left]
-
 
 #: A job, what is to be written for it now, and what that cost.
 _Step = tuple[Job, Write | Mark, Counts]
@@ -103,7 +81,7 @@ class Applier:
             elif isinstance(decision, Derive):
                 deriving.append(job)
         writes += await self._embed(await self._derive(deriving))
-        writes += [(job, self._mark(job), Counts()) for job in jobs if job.dead is not None]
+        writes += [(job, self._mark(job), Counts()) for job in jobs if job.poison is not None]
         if writes:
             await self._apply(writes)
 
@@ -112,17 +90,18 @@ class Applier:
         change = job.left[0]
         if isinstance(change, Undecodable):
             if job.stored is not None and compare(job.stored.version, change.version) >= 0:
-                self._overtaken(job, job.stored)
+                job.overtaken(job.stored)
             else:
-                job.dead = change.reason
+                job.poison = change.reason
             return None
         passes = self._recipe.passes(change)
         decision = plan(change, job.stored, self._recipe.number, self._clock.now_us(), passes=passes)
         if isinstance(decision, Stale):
-            self._overtaken(job, decision.by)
+            job.overtaken(decision.by)
             return None
         if isinstance(decision, Repeat):
-            self._settled(job, decision.manifest, job.counts or Counts(chunks=len(decision.manifest.chunks)))
+            held = decision.manifest
+            job.settled(held, job.counts or Counts(chunks=len(held.chunks)), held.outcome_us)
             return None
         return decision
 
@@ -134,7 +113,7 @@ class Applier:
         drafts = []
         for job, result in zip(jobs, results, strict=True):
             if isinstance(result, Reject):
-                job.dead = result.reason
+                job.poison = result.reason
             else:
                 drafts.append((job, result))
         return drafts
@@ -162,7 +141,7 @@ class Applier:
             needed = {key for key, _ in drafted.needs}
             refused = next((a for key in needed if isinstance(a := answers.get(key), Refused)), None)
             if refused is not None:
-                job.dead = refused.reason
+                job.poison = refused.reason
                 continue
             job.embedded_us = now_us
             # A text that two documents of this round need is paid for once, by the first of them.
@@ -195,76 +174,21 @@ class Applier:
         finished = [place for job, write, _ in writes if isinstance(write, Write) for place in job.places]
 
         async def once() -> list[Answer]:
-            answers = await self._index.apply([write for _, write, _ in writes], self._positions(finished))
+            positions = self._positions.assuming(finished)
+            answers = await self._index.apply([write for _, write, _ in writes], positions)
             for answer in answers:
                 _refuse(answer)
+            self._positions.record(positions, answers)
             return answers
 
         for (job, write, counts), answer in zip(writes, await self._patience.call(once), strict=True):
             if answer.verdict is not Verdict.APPLIED:
-                job.dead = None
+                job.poison = None
             elif isinstance(write, Mark):
-                self._buried(job, answer.revision)
+                job.buried(self._recipe.number, answer.revision)
             else:
                 manifest = msgspec.structs.replace(write.manifest, revision=answer.revision)
-                self._settled(job, manifest, counts, self._clock.now_us())
-
-    # Each of these three takes changes out of `job.left` and writes their receipts.
-
-    def _settled(self, job: Job, manifest: Manifest, counts: Counts, applied_us: int = 0) -> None:
-        newest, *older = job.left
-        job.left.clear()
-        receipt = _receipt(newest, manifest, manifest.outcome)
-        job.receipts.append(
-            msgspec.structs.replace(
-                receipt,
-                cause=manifest.cause,
-                counts=counts,
-                embedded_us=job.embedded_us,
-                applied_us=applied_us or manifest.outcome_us,
-            )
-        )
-        job.receipts += [_receipt(change, manifest, Outcome.SUPERSEDED, newest) for change in older]
-
-    def _overtaken(self, job: Job, by: Manifest) -> None:
-        changes = list(job.left)
-        job.left.clear()
-        job.receipts += [
-            msgspec.structs.replace(_receipt(change, by, Outcome.STALE), overtaken_by=by.version) for change in changes
-        ]
-
-    def _buried(self, job: Job, revision: int) -> None:
-        change = job.left.popleft()
-        job.receipts.append(
-            Receipt(
-                document=job.id,
-                version=change.version,
-                place=change.place,
-                recipe=self._recipe.number,
-                revision=revision,
-                outcome=Outcome.DEAD,
-                reason=job.dead or "",
-                body_digest=change.digest,
-                changed_us=change.time_us if isinstance(change, Change) else 0,
-                appended_us=change.appended_us,
-            )
-        )
-        job.dead = None
-
-
-def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome, overtaker: Waiting | None = None) -> Receipt:
-    return Receipt(
-        document=change.id,
-        version=change.version,
-        place=change.place,
-        recipe=manifest.recipe,
-        revision=manifest.revision,
-        outcome=outcome,
-        overtaken_by=overtaker.version if overtaker else None,
-        body_digest=change.digest,
-        changed_us=change.time_us if isinstance(change, Change) else 0,
-        appended_us=change.appended_us,
-    )
+                job.settled(manifest, counts, self._clock.now_us())
 
 
 def _draft(recipe: Recipe, job: Job, now_us: int) -> Draft | Reject:

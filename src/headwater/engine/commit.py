@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
+from headwater.model.generation import Position
+from headwater.model.manifest import Answer, Verdict
+from headwater.model.registry import Epoch, epoch_of
 from headwater.model.version import Place
 
 
@@ -114,3 +117,40 @@ class Frontier:
     def open_count(self) -> int:
         """How many changes are read and not committed."""
         return sum(len(partition.entries) for partition in self._partitions.values())
+
+
+class Positions:
+    """What the index's own row says about how far it is settled.
+
+    It must never fall behind the log's committed offsets, or an index that was restored from a backup could not be told
+    from a whole one. So every apply carries the positions that hold once its writes are in, and what is still owed
+    goes before the commit.
+    """
+
+    def __init__(self, frontier: Frontier, epochs: tuple[Epoch, ...]) -> None:
+        self._frontier = frontier
+        self._epochs = epochs
+        self._recorded: dict[int, int] = {}
+
+    def assuming(self, places: Collection[Place]) -> list[Position]:
+        """Return the positions that hold if these places are settled."""
+        return [
+            Position(number, epoch_of(self._epochs, Place(number, offset - 1)), offset, digest)
+            for number, (offset, digest) in self._frontier.settled(places).items()
+        ]
+
+    def record(self, positions: Sequence[Position], answers: Sequence[Answer]) -> None:
+        """Note what an apply wrote down: nothing, if a write of it still has to be planned again."""
+        if all(answer.verdict in (Verdict.APPLIED, Verdict.STALE) for answer in answers):
+            for position in positions:
+                self._recorded[position.partition] = max(position.offset, self._recorded.get(position.partition, 0))
+
+    def owed(self) -> list[Position]:
+        """Return the positions that may be committed and that the index has not written down."""
+        return [
+            position for position in self.assuming(()) if position.offset > self._recorded.get(position.partition, 0)
+        ]
+
+    def forget(self, partition: int) -> None:
+        """A partition begins anew."""
+        self._recorded.pop(partition, None)

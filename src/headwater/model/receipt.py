@@ -57,6 +57,11 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     reused: int = 0
 
+    def __sub__(self, other: Usage) -> Usage:
+        return Usage(
+            self.calls - other.calls, self.texts - other.texts, self.tokens - other.tokens, self.reused - other.reused
+        )
+
     def __add__(self, other: Usage) -> Usage:
         return Usage(
             self.calls + other.calls,

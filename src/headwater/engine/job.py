@@ -1,0 +1,95 @@
+"""One document's chain on its way through the engine: what is left to settle, and the receipts so far."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import msgspec
+
+from headwater.engine.ordering import Chain, Waiting
+from headwater.model.change import Change
+from headwater.model.manifest import Manifest, Outcome
+from headwater.model.receipt import Counts, Receipt
+from headwater.model.version import Place
+
+
+class Job:
+    """A chain, the newest change first. `settled`, `overtaken` and `buried` take changes out and write their receipts."""
+
+    def __init__(self, chain: Chain) -> None:
+        self.id = chain.id
+        self.left: deque[Waiting] = deque(chain.changes)
+        self.receipts: list[Receipt] = []
+        self.stored: Manifest | None = None
+        self.poison: str | None = None  # why the newest change left cannot be applied, until that is marked
+        self.counts: Counts | None = None  # what its embedding cost, should the write have to be repeated
+        self.embedded_us = 0
+
+    def __repr__(self) -> str:
+        return f"Job({len(self.left)} left, {len(self.receipts)} receipts)"
+
+    @property
+    def places(self) -> list[Place]:
+        """Where its unsettled changes lie."""
+        return [change.place for change in self.left]
+
+    def settled(self, manifest: Manifest, counts: Counts, applied_us: int) -> None:
+        """The newest change is in the index as `manifest`; the older ones were overtaken by it."""
+        newest, *older = self.left
+        self.left.clear()
+        self.receipts.append(
+            msgspec.structs.replace(
+                _receipt(newest, manifest, manifest.outcome),
+                cause=manifest.cause,
+                counts=counts,
+                embedded_us=self.embedded_us,
+                applied_us=applied_us,
+            )
+        )
+        for change in older:
+            receipt = _receipt(change, manifest, Outcome.SUPERSEDED)
+            self.receipts.append(msgspec.structs.replace(receipt, overtaken_by=newest.version))
+
+    def overtaken(self, by: Manifest) -> None:
+        """The index holds a newer version than any that is left."""
+        for change in self.left:
+            receipt = _receipt(change, by, Outcome.STALE)
+            self.receipts.append(msgspec.structs.replace(receipt, overtaken_by=by.version))
+        self.left.clear()
+
+    def buried(self, recipe: int, revision: int) -> None:
+        """The newest change is a dead letter; the next older one is to be taken up."""
+        change = self.left.popleft()
+        self.receipts.append(
+            Receipt(
+                document=self.id,
+                version=change.version,
+                place=change.place,
+                recipe=recipe,
+                revision=revision,
+                outcome=Outcome.DEAD,
+                reason=self.poison or "",
+                body_digest=change.digest,
+                changed_us=_changed_us(change),
+                appended_us=change.appended_us,
+            )
+        )
+        self.poison, self.counts, self.embedded_us = None, None, 0
+
+
+def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome) -> Receipt:
+    return Receipt(
+        document=change.id,
+        version=change.version,
+        place=change.place,
+        recipe=manifest.recipe,
+        revision=manifest.revision,
+        outcome=outcome,
+        body_digest=change.digest,
+        changed_us=_changed_us(change),
+        appended_us=change.appended_us,
+    )
+
+
+def _changed_us(change: Waiting) -> int:
+    return change.time_us if isinstance(change, Change) else 0

@@ -1,0 +1,286 @@
+"""The engine's loop over one stream: poll, screen, work, settle. Read this first.
+
+The loop owns all state and decides nothing by itself: what waits is `Ordering`'s, what may be committed is
+`Frontier`'s, what becomes of a document is `Applier`'s. Polling, working and settling run beside each other as tasks;
+whatever one of them returns is absorbed here, in one place, so that nothing needs a lock.
+
+    poll -> screen -> [removals: apply at once] -> wait -> plan, derive, embed, apply -> settle
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cmp_to_key, partial
+from typing import Any
+
+import msgspec
+
+from headwater.clock import Clock
+from headwater.embedding.gateway import Gateway
+from headwater.engine.apply import Applier, Offload, removal
+from headwater.engine.commit import Frontier, Positions
+from headwater.engine.ordering import Chain, Ordering, Waiting
+from headwater.engine.plan import Draft
+from headwater.engine.rejections import Rejections
+from headwater.errors import Lost, Reject
+from headwater.indexes.port import IndexWriter
+from headwater.log.port import Batch, LogReader
+from headwater.model.change import Change, Record
+from headwater.model.document import Recipe
+from headwater.model.generation import Position
+from headwater.model.manifest import Outcome
+from headwater.model.receipt import Receipt, Settlement, Usage
+from headwater.model.registry import Epoch
+from headwater.model.version import Place, compare
+from headwater.observability.signals import Emit, Event
+from headwater.patience import Patience
+
+#: Reads a record. Pure; never raises.
+Decode = Callable[[Record], Waiting]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """How much a stream holds at once. They bound memory, whatever the corpus."""
+
+    poll_records: int = 1_000
+    poll_bytes: int = 4 << 20
+    poll_wait_s: float = 1.0
+    waiting_bytes: int = 16 << 20
+    open_records: int = 20_000
+    work_documents: int = 64
+    work_bytes: int = 1 << 20
+    works: int = 3
+
+
+class Parts(msgspec.Struct, frozen=True):
+    """What the loop works with: one stream's log and recipe, one index generation, one model."""
+
+    reader: LogReader
+    decode: Decode
+    recipe: Recipe
+    gateway: Gateway
+    index: IndexWriter
+    epochs: tuple[Epoch, ...]
+
+
+class Loop:
+    """Settles one stream's changes in one index generation, until it is told to stop or has reached its goal."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        *,
+        clock: Clock,
+        patience: Patience,
+        offload: Offload[list[Draft | Reject]],
+        emit: Emit,
+        limits: Limits | None = None,
+    ) -> None:
+        self._reader = parts.reader
+        self._decode = parts.decode
+        self._recipe = parts.recipe
+        self._index = parts.index
+        self._patience = patience
+        self._clock = clock
+        self._emit = emit
+        self._limits = limits or Limits()
+        self._frontier = Frontier()
+        self._positions = Positions(self._frontier, parts.epochs)
+        self._applier = Applier(
+            parts.index,
+            parts.recipe,
+            parts.gateway,
+            clock=clock,
+            patience=patience,
+            offload=offload,
+            positions=self._positions,
+        )
+        self._ordering = Ordering()
+        self._rejections = Rejections()
+        self._receipts: list[Receipt] = []
+        self._retaken: set[Place] = set()
+        self._usage = Usage()
+        self._tasks: dict[asyncio.Task[Any], Callable[[Any], None]] = {}
+        self._running = {"poll": 0, "work": 0, "removal": 0, "settle": 0}
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._goal: Mapping[int, int] | None = None
+
+    @property
+    def too_many_rejected(self) -> str | None:
+        """Why the loop ended by itself, if it did."""
+        return self._rejections.too_many
+
+    async def run(self, goal: Mapping[int, int] | None = None) -> None:
+        """Run until stopped, until too much is rejected, or until everything before `goal` (partition -> offset) is
+        committed.
+
+        What is in flight at the end is finished and settled first. Raise whatever a port raises, but Retry and Lost.
+        """
+        self._goal = goal
+        self._start("wake", self._wake.wait(), lambda _: self._wake.clear())
+        try:
+            while True:
+                self._begin()
+                if self._over():
+                    return
+                done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    self._tasks.pop(task)(task.result())
+        finally:
+            await self._abandon()
+
+    def stop(self) -> None:
+        """Take nothing new; end when what is in flight is settled."""
+        self._stopping = True
+        self._wake.set()
+
+    def retake(self, changes: Sequence[Waiting]) -> None:
+        """Work on changes again that were dead: straight through the fence, not through the log."""
+        for change in changes:
+            if change.place not in self._retaken:
+                self._retaken.add(change.place)
+                self._ordering.arrive(change)
+        self._wake.set()
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, nothing is in flight and nothing has to be settled."""
+        return not (len(self._ordering) or self._running["work"] or self._running["removal"] or self._owes())
+
+    # --- what to begin
+
+    def _begin(self) -> None:
+        ending = self._stopping or self.too_many_rejected is not None
+        if not ending and self._running["poll"] == 0 and self._room():
+            limits = self._limits
+            poll = self._reader.poll
+            self._start(
+                "poll",
+                self._patience.call(partial(poll, limits.poll_records, limits.poll_bytes, limits.poll_wait_s)),
+                self._arrived,
+            )
+        while not ending and self._running["work"] < self._limits.works:
+            chains = self._ordering.take(self._limits.work_documents, self._limits.work_bytes)
+            if not chains:
+                break
+            self._start("work", self._applier.settle(chains), partial(self._worked, chains))
+        if self._running["settle"] == 0 and self._owes():
+            # Taken together: no offset is committed without the receipts of what lies before it.
+            receipts, self._receipts = self._receipts, []
+            prefix = {partition: offset for partition, (offset, _) in self._frontier.settled().items()}
+            self._start("settle", self._settle(receipts, self._positions.owed(), prefix), lambda _: None)
+
+    def _room(self) -> bool:
+        return (
+            self._ordering.size_bytes < self._limits.waiting_bytes
+            and self._frontier.open_count < self._limits.open_records
+        )
+
+    def _owes(self) -> bool:
+        return bool(self._receipts) or self._running["settle"] > 0 or bool(self._frontier.settled())
+
+    def _over(self) -> bool:
+        if self._running["work"] or self._running["removal"] or self._owes():
+            return False
+        if self._stopping or self.too_many_rejected is not None:
+            return True
+        return self._goal is not None and self.idle and self._frontier.reached(self._goal)
+
+    def _start(self, kind: str, work: Coroutine[Any, Any, Any], absorb: Callable[[Any], None]) -> None:
+        def done(result: object) -> None:
+            if kind in self._running:
+                self._running[kind] -= 1
+            absorb(result)
+            if kind == "wake":
+                self._start("wake", self._wake.wait(), absorb)
+
+        if kind in self._running:
+            self._running[kind] += 1
+        self._tasks[asyncio.ensure_future(work)] = done
+
+    async def _abandon(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    # --- what came back
+
+    def _arrived(self, batch: Batch) -> None:
+        self._lose(batch.revoked)
+        for partition, offset in batch.assigned.items():
+            self._lose(frozenset({partition}))
+            self._frontier.assign(partition, offset)
+        removals: dict[str, list[Waiting]] = {}
+        read_us = self._clock.now_us()
+        for record in batch.records:
+            change = self._decode(record)
+            if not self._frontier.open(change.place, change.digest, read_us):
+                continue
+            if removal(self._recipe, change):
+                assert isinstance(change, Change)
+                removals.setdefault(change.id, []).extend((change, *self._ordering.overtake(change)))
+            else:
+                self._ordering.arrive(change)
+        if removals:
+            chains = [Chain(document, _newest_first(changes)) for document, changes in removals.items()]
+            self._start("removal", self._applier.settle(chains), self._note)
+
+    def _lose(self, partitions: frozenset[int]) -> None:
+        self._ordering.forget(partitions)
+        for partition in partitions:
+            self._frontier.revoke(partition)
+            self._positions.forget(partition)
+
+    def _worked(self, chains: Sequence[Chain], receipts: Sequence[Receipt]) -> None:
+        for chain in chains:
+            self._ordering.finish(chain.id)
+        self._note(receipts)
+
+    def _note(self, receipts: Sequence[Receipt]) -> None:
+        for receipt in receipts:
+            retaken = receipt.place in self._retaken
+            if not retaken and not self._frontier.holds(receipt.place):
+                continue  # the partition went to another worker meanwhile: the receipt is its to write
+            self._retaken.discard(receipt.place)
+            dead = receipt.outcome is Outcome.DEAD
+            if dead:
+                self._emit(Event.CHANGE_DEAD, {"version": str(receipt.version), "reason": receipt.reason})
+            if not retaken:
+                self._rejections.note(dead=dead)
+            read_us = 0 if retaken else self._frontier.read_us(receipt.place)
+            self._receipts.append(msgspec.structs.replace(receipt, read_us=read_us))
+            self._frontier.settle(receipt.place)
+
+    # --- settle: the last stage, and the only one that commits
+
+    async def _settle(self, receipts: list[Receipt], owed: Sequence[Position], prefix: Mapping[int, int]) -> None:
+        if owed:
+            answers = await self._patience.call(lambda: self._index.apply([], owed))
+            self._positions.record(owed, answers)
+        usage = self._applier.usage
+        settled_us = self._clock.now_us()
+        settlement = Settlement(
+            frontier=prefix,
+            receipts=tuple(msgspec.structs.replace(receipt, settled_us=settled_us) for receipt in receipts),
+            usage=usage - self._usage,
+        )
+        try:
+            await self._patience.call(lambda: self._reader.settle(settlement))
+        except Lost as lost:
+            self._lose(lost.partitions)
+            self._receipts += [receipt for receipt in receipts if receipt.place.partition not in lost.partitions]
+            return
+        self._usage = usage
+        self._frontier.commit(settlement.frontier)
+        self._emit(Event.CHANGES_SETTLED, {"changes": len(receipts)})
+
+
+def _newest_first(changes: Sequence[Waiting]) -> tuple[Waiting, ...]:
+    return tuple(sorted(changes, key=cmp_to_key(_newer_first)))
+
+
+def _newer_first(left: Waiting, right: Waiting) -> int:
+    return compare(right.version, left.version)
