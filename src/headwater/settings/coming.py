@@ -1,0 +1,68 @@
+"""What the design names and this version has not built yet: an error of its own, never an unknown key."""
+
+from __future__ import annotations
+
+_LATER = "comes with a later version"
+
+#: (where the key stands, with * for any name) -> key -> what this version has instead.
+_KEYS: dict[tuple[str, ...], dict[str, str]] = {
+    ("log",): dict.fromkeys(("keep",), "this one keeps the whole log"),
+    ("streams", "*"): {
+        "topic": "this one has `source` and `headwater publish`",
+        "version": "this one orders changes by their place in the log",
+        "access": "this one shows every document to every reader",
+        "retention": "this one keeps documents until they are deleted",
+        "region": "this one keeps everything in the files that are named here",
+    },
+    ("streams", "*", "source"): dict.fromkeys(
+        ("postgres", "mysql", "mongodb", "http", "jsonl", "s3", "git", "kafka"), "this one has `folder: PATH`"
+    ),
+    ("streams", "*", "recipe"): {
+        "filter": "this one indexes every document of the stream",
+        "redact": "this one embeds the text as it is",
+        "extract": "this one has the text of `format`",
+        "enrich": "this one embeds the chunk as it is",
+        "access": "this one shows every document to every reader",
+    },
+    ("streams", "*", "recipe", "embed"): dict.fromkeys(
+        ("provider", "revision", "dimensions", "prefix", "url"), "this one has `model: static` and `model: hash`"
+    ),
+}
+
+_SCHEMES: dict[tuple[str, ...], tuple[str, ...]] = {
+    ("log",): ("kafka", "redpanda"),
+    ("streams", "*", "index"): (
+        "postgresql",
+        "postgres",
+        "qdrant",
+        "lance",
+        "duckdb",
+        "chroma",
+        "weaviate",
+        "opensearch",
+    ),
+}
+
+
+def coming_key(parent: tuple[str, ...], key: str) -> str | None:
+    """Say that a key comes later, if it does."""
+    instead = _KEYS.get(_pattern(parent), {}).get(key)
+    return instead and f"`{key}` {_LATER}; {instead}"
+
+
+def coming_value(place: tuple[str, ...], value: object) -> str | None:
+    """Say that what a value asks for comes later, if it does. Quotes nothing but names from the tables above."""
+    pattern = _pattern(place)
+    if pattern == ("log",) and isinstance(value, dict) and "keep" in value:
+        return coming_key(pattern, "keep")
+    if pattern == ("streams", "*", "recipe", "embed", "model") and (isinstance(value, dict) or "/" in str(value)):
+        return f"a model behind a provider {_LATER}; this one has static and hash"
+    for scheme in _SCHEMES.get(pattern, ()):
+        if str(value).lower().startswith(f"{scheme}://"):
+            return f"{scheme}:// {_LATER}; this one has sqlite:///PATH"
+    return None
+
+
+def _pattern(place: tuple[str, ...]) -> tuple[str, ...]:
+    """Put * where a stream's name stands."""
+    return tuple("*" if depth == 1 and place[0] == "streams" else part for depth, part in enumerate(place))

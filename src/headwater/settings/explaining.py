@@ -1,0 +1,173 @@
+"""From what pydantic found to errors that name the place, what was expected, what was found, and the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from pydantic import ValidationError
+
+from headwater.errors import Misconfigured
+from headwater.settings.coming import coming_key, coming_value
+from headwater.settings.failures import NotYet, listed, nearest, shown
+from headwater.settings.interpolation import FromEnvironment
+from headwater.settings.nodes import ROOT, Mapping, Node, Place, Sequence, dotted
+from headwater.settings.outline import keys_at
+
+Location = tuple[str | int, ...]
+
+_EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
+    "string_type": lambda _: "a text",
+    "string_too_short": lambda _: "a text that is not empty",
+    "string_too_long": lambda context: f"a text of at most {context['max_length']} characters",
+    "int_type": lambda _: "a whole number",
+    "int_from_float": lambda _: "a whole number",
+    "int_parsing_size": lambda _: "a whole number of a sensible size",
+    "bool_type": lambda _: "true or false",
+    "greater_than_equal": lambda context: f"at least {context['ge']}",
+    "less_than_equal": lambda context: f"at most {context['le']}",
+    "tuple_type": lambda _: "a list",
+    "dict_type": lambda _: "a mapping",
+    "mapping_type": lambda _: "a mapping",
+    "model_type": lambda _: "a mapping",
+    "too_short": lambda context: f"at least {context['min_length']} entry",
+    "literal_error": lambda context: listed(_choices(context)),
+    "unfit": lambda context: str(context["expected"]),
+}
+
+
+class Explanation:
+    """The errors of one file, found by the schema. `settled` holds the places that have an error already."""
+
+    def __init__(self, file: str, root: Node, data: object, settled: set[Location]) -> None:
+        self._file = file
+        self._root = root
+        self._data = data
+        self._settled = settled
+
+    def errors(self, error: ValidationError) -> list[Misconfigured]:
+        """Explain all that pydantic found, without what another error already says."""
+        details = error.errors(include_url=False, include_input=False)
+        found = [
+            pair for detail in details for pair in self._explained(detail["type"], detail["loc"], detail.get("ctx", {}))
+        ]
+        later = {location[:-1] for location, made in found if isinstance(made, NotYet)}
+        missing = {detail["loc"] for detail in details if detail["type"] == "missing"}
+        # `source: {postgres: ...}` is not built yet; that `folder` is missing there says nothing more.
+        return [made for location, made in found if not (location in missing and location[:-1] in later)]
+
+    def _explained(
+        self, kind: str, location: Location, context: dict[str, Any]
+    ) -> Iterator[tuple[Location, Misconfigured]]:
+        if any(location[:depth] in self._settled for depth in range(len(location) + 1)):
+            return
+        if location[-1:] == ("[key]",):
+            yield location, self._made(location[:-1], context["expected"], shown(location[-2]), None, key=True)
+        elif kind == "extra_forbidden":
+            yield location, self._unknown_key(location)
+        elif kind == "missing":
+            yield location, self._made(location, "this key", "nothing", "it has no default")
+        else:
+            yield location, self._wrong_value(kind, location, context)
+
+    def _unknown_key(self, location: Location) -> Misconfigured:
+        parent, key = _names(location[:-1]), str(location[-1])
+        valid = keys_at(parent)
+        expected = f"one of the keys {listed(valid)}"
+        later = coming_key(parent, key)
+        got = f"the key {shown(key)}"
+        if later:
+            return self._made(location, expected, got, later, key=True, make=NotYet)
+        return self._made(location, expected, f"the unknown key {shown(key)}", nearest(key, valid), key=True)
+
+    def _wrong_value(self, kind: str, location: Location, context: dict[str, Any]) -> Misconfigured:
+        value = _at(self._data, location)
+        expected = _EXPECTED[kind](context) if kind in _EXPECTED else "a valid value"
+        later = coming_value(_names(location), value)
+        if later:
+            return self._made(location, expected, _got(value), later, make=NotYet)
+        # A hint may quote numbers of the section: with one of them from the environment, better none.
+        hint = None if _holds_environment(value) else _hint(kind, context, value)
+        return self._made(location, expected, _got(value), hint)
+
+    def _made(
+        self,
+        location: Location,
+        expected: str,
+        got: str,
+        hint: str | None,
+        *,
+        key: bool = False,
+        make: type[Misconfigured] = Misconfigured,
+    ) -> Misconfigured:
+        place = place_of(self._root, location, key=key)
+        return make(path_of(location), expected, got, self._file, place.line, place.column, hint)
+
+
+def path_of(location: Location) -> str:
+    """Write a location as people do: `streams.articles.source.include[0]`."""
+    path = ""
+    for part in location:
+        path = f"{path}[{part}]" if isinstance(part, int) else dotted(path, part)
+    return path or ROOT
+
+
+def place_of(root: Node, location: Location, *, key: bool = False) -> Place:
+    """Find the place of the value at a location (or of its key); of the nearest one around it where there is none."""
+    node, place = root, root.place
+    for part in location:
+        if isinstance(node, Mapping) and part in node.entries:
+            key_place, node = node.entries[str(part)]
+            place = key_place if key else node.place
+        elif isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+            node = node.items[part]
+            place = node.place
+        else:
+            return node.place
+    return place
+
+
+def _at(data: object, location: Location) -> object:
+    """Return the value at a location, or the nearest one around it."""
+    for part in location:
+        held = part in data if isinstance(data, dict) else isinstance(data, tuple) and part in range(len(data))
+        if not held:
+            return data
+        data = cast("Any", data)[part]
+    return data
+
+
+def _names(location: Location) -> tuple[str, ...]:
+    return tuple(map(str, location))
+
+
+def _got(value: object) -> str:
+    """Say what was found, without any value that came from the environment, and without credentials in a URL."""
+    if isinstance(value, FromEnvironment):
+        return f"the value of {value.references}"
+    if isinstance(value, str) and "://" in value and "@" in value:
+        return f"a URL of {shown(value.partition('://')[0])} with credentials"
+    return shown(value)
+
+
+def _hint(kind: str, context: dict[str, Any], value: object) -> str | None:
+    if kind == "literal_error":
+        return nearest(str(value), _choices(context))
+    if kind == "string_type" and not isinstance(value, dict | tuple):
+        return "put it in quotes if it is meant as a text"
+    if kind == "tuple_type" and isinstance(value, str):
+        return "put it in brackets: [...]"
+    return context.get("hint")
+
+
+def _choices(context: dict[str, Any]) -> list[str]:
+    """Take the valid values out of pydantic's words: `'a', 'b' or 'c'`."""
+    return str(context["expected"]).split("'")[1::2]
+
+
+def _holds_environment(value: object) -> bool:
+    if isinstance(value, dict):
+        return any(map(_holds_environment, value.values()))
+    if isinstance(value, tuple):
+        return any(map(_holds_environment, value))
+    return isinstance(value, FromEnvironment)

@@ -1,0 +1,60 @@
+"""The schema as a tree of keys: for naming the valid keys of a place, and for the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from headwater.settings.schema import Section, Settings
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section: what it holds, and whether its values stand under names that the user chooses."""
+
+    name: str
+    info: FieldInfo
+    section: type[Section] | None
+    named: bool
+
+
+def keys(section: type[Section]) -> dict[str, Key]:
+    """Return the keys of a section by their names in the file."""
+    return {key.name: key for key in _keys(section)}
+
+
+def keys_at(place: tuple[str, ...]) -> dict[str, Key]:
+    """Return the valid keys of the mapping at a place, or none where the place is no section."""
+    section: type[Section] | None = Settings
+    names_follow = False
+    for part in place:
+        if names_follow:
+            names_follow = False
+            continue
+        key = keys(section).get(part) if section else None
+        section, names_follow = (key.section, key.named) if key else (None, False)
+    return keys(section) if section and not names_follow else {}
+
+
+def _keys(section: type[Section]) -> Iterator[Key]:
+    for name, info in section.model_fields.items():
+        inner, named = _inner(info.annotation)
+        yield Key(info.alias or name, info, inner, named)
+
+
+def _inner(annotation: object) -> tuple[type[Section] | None, bool]:
+    """Find the section inside an annotation, through Annotated, Optional and Mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation, False
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Mapping:
+        return _inner(arguments[1])[0], True
+    candidates = arguments[:1] if origin is Annotated else arguments
+    for candidate in candidates:
+        found = _inner(candidate)
+        if found[0] is not None:
+            return found
+    return None, False

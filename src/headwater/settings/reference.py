@@ -1,0 +1,118 @@
+"""Generated text about the configuration: the reference in Markdown, and the file that `headwater init` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import get_args
+
+from pydantic_core import PydanticUndefined
+
+from headwater.settings.outline import Key, keys
+from headwater.settings.schema import DEFAULT_LOG, Section, Settings
+
+_NAMES = {"streams": "NAME", "payload": "FIELD"}
+
+# What the file says for a type that the settings hold in another form.
+_TYPES = {
+    "freshness": "duration",
+    "replay": "duration",
+    "rescan": "duration",
+    "folder": "path",
+    "log": "URL",
+    "index": "URL",
+}
+_DEFAULTS = {"log": f"`{DEFAULT_LOG}`", "index": "the file of `log`", "format": "by the ending of the id"}
+
+_TEMPLATE = """\
+# Headwater keeps the index below true to the documents in ./docs.
+# Check this file with `headwater lint`. Relative paths are relative to this file.
+
+log: sqlite:///headwater.db            # every change goes through this log first
+
+streams:
+  articles:
+    # Every file of the folder is a document, known by its path. Without a source, changes come by `headwater publish`.
+    source:
+      folder: ./docs
+      include: ["**/*.md", "**/*.txt"]
+      rescan: 10s                      # how often the folder is looked through
+    freshness: 60s                     # 99 % of changes are searchable within
+    replay: 2h                         # a full re-embedding takes at most
+    recipe:
+      chunk: {size: 800}               # characters that a chunk aims at
+      embed: {model: static}           # built in: no network, no GPU
+      payload: {title: title}          # fields that travel with every chunk: NAME: PATH in the body
+    index: sqlite:///headwater.db      # where the vectors go
+"""
+
+
+def template() -> str:
+    """Return the commented configuration to begin with."""
+    return _TEMPLATE
+
+
+def reference() -> str:
+    """Return a table of every key: its type, its default and its meaning."""
+    head = (
+        "# Configuration reference\n\n"
+        "<!-- Generated from the schema. -->\n\n"
+        "Durations carry a unit: `250ms`, `30s`, `5m`, `2h`, `1d`. Only `true` and `false` are truths. Relative\n"
+        "paths are relative to the file. `${env:NAME}` inside a value is the environment variable NAME; `$${` is\n"
+        "the two characters themselves.\n\n"
+        "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
+    )
+    return head + "".join(f"{row}\n" for row in _rows(Settings, ""))
+
+
+def _rows(section: type[Section], prefix: str) -> Iterator[str]:
+    """One row a key, each section's keys below it."""
+    for key in keys(section).values():
+        path = f"{prefix}{key.name}"
+        yield f"| `{path}` | {_type(key)} | {_default(key)} | {key.info.description} |"
+        if key.section:
+            yield from _rows(key.section, f"{path}.{_NAMES[key.name]}." if key.named else f"{path}.")
+
+
+def _type(key: Key) -> str:
+    if key.section:
+        return "mapping by name" if key.named else "mapping"
+    if key.name in _TYPES:
+        return _TYPES[key.name]
+    choices = [choice for choice in _arguments(key.info.annotation) if isinstance(choice, str)]
+    if choices:
+        return ", ".join(f"`{choice}`" for choice in choices)
+    held = [*_arguments(key.info.annotation), key.info.annotation]
+    names = {bool: "true or false", int: "whole number", str: "text", ...: "list of patterns"}
+    return next(name for kind, name in reversed(names.items()) if kind in held)
+
+
+def _default(key: Key) -> str:
+    if key.name in _DEFAULTS:
+        return _DEFAULTS[key.name]
+    value = key.info.default
+    if value is None:
+        return "none"
+    if key.info.default_factory is not None:
+        return "none" if key.named else "as below"
+    if value is PydanticUndefined:
+        return "required"
+    if _TYPES.get(key.name) == "duration":
+        return f"`{_duration(value)}`"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    return f"`{str(value).lower()}`"
+
+
+def _duration(seconds: float) -> str:
+    """Write seconds in the largest unit that divides them."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % length == 0 and seconds > length:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s"
+
+
+def _arguments(annotation: object) -> Iterator[object]:
+    """All type arguments, at every depth."""
+    for argument in get_args(annotation):
+        yield argument
+        yield from _arguments(argument)
