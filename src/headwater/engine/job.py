@@ -14,7 +14,7 @@ from headwater.model.version import Place
 
 
 class Job:
-    """A chain, the newest change first. `settled`, `overtaken` and `buried` take changes out and write their receipts."""
+    """A chain, the newest change first. Its three verbs take changes out and write their receipts."""
 
     def __init__(self, chain: Chain) -> None:
         self.id = chain.id

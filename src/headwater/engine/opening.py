@@ -1,0 +1,130 @@
+"""PURE: how a worker begins with a stream: which log epoch its records belong to, and where to read on.
+
+An index is only ever fed from the log that it was built from. A log that was re-made, rewound or restored from a backup
+in front of a surviving index is found here, before a single record is read, and halts the stream until a person accepts
+it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from headwater.engine.ordering import REWIND_CURE
+from headwater.errors import Halt
+from headwater.log.port import Watermarks
+from headwater.model.generation import Generation, Position
+from headwater.model.registry import Epoch, StreamState
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """What was found: the registry's entry, the log, and the index generation's row, if there is one.
+
+    `before` gives, for each position of the generation, the digest of the body of the log's change just before it; None
+    where the log holds no change there.
+    """
+
+    state: StreamState
+    identity: str
+    watermarks: Mapping[int, Watermarks]
+    generation: Generation | None
+    before: Mapping[int, bytes | None]
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """What to do: the epochs to go on with (new ones are to be advanced in the registry), and where to start reading.
+
+    `minted`: the last epoch is new. `adopt`: the generation is to be told of the last epoch's log.
+    """
+
+    epochs: tuple[Epoch, ...]
+    minted: bool
+    adopt: bool
+    starts: Mapping[int, int]
+
+
+def open_stream(situation: Situation) -> Opening:
+    """Decide. Raise Halt when the log is not the one that the index was built from and nobody accepted it."""
+    epochs = situation.state.epochs
+    generation = situation.generation
+    minted = _mint(situation)
+    if minted is not None:
+        epochs = (*epochs, minted)
+    adopt = generation is not None and (
+        generation.log_identity != situation.identity or generation.log_epoch != epochs[-1].number
+    )
+    return Opening(epochs, minted is not None, adopt, _starts(situation, epochs))
+
+
+def _mint(situation: Situation) -> Epoch | None:
+    """Return the epoch to be minted, or None when the last one holds."""
+    epochs, generation = situation.state.epochs, situation.generation
+    partitions = len(situation.watermarks)
+    last = epochs[-1] if epochs else None
+    number = max(last.number if last else 0, generation.log_epoch if generation else 0) + 1
+    if wrong := _not_its_log(situation):
+        if last and generation and last.identity == situation.identity and last.number > generation.log_epoch:
+            return None  # accepted before; the worker died before the index was told
+        if not situation.state.accept_epoch:
+            raise Halt("log-rewind", wrong, REWIND_CURE)
+        other_log = generation is not None and generation.log_identity != situation.identity
+        # Of the same log, what was settled before the backup was taken is known to be the old history; the rest is not.
+        boundaries = {p: 0 if other_log else marks.committed for p, marks in situation.watermarks.items()}
+        return Epoch(number, situation.identity, partitions, boundaries)
+    if last is None:
+        return Epoch(number, situation.identity, partitions)
+    if last.partitions != partitions or last.identity != situation.identity:
+        return Epoch(number, situation.identity, partitions, {p: m.high for p, m in situation.watermarks.items()})
+    return None
+
+
+def _not_its_log(situation: Situation) -> str | None:
+    generation = situation.generation
+    if generation is None:
+        return None
+    if generation.log_identity != situation.identity:
+        return "the index was built from another log"
+    for position in generation.positions:
+        marks = situation.watermarks.get(position.partition)
+        if marks is None or _beyond(position, situation.state.epochs):
+            continue
+        if position.offset > marks.high:
+            return (
+                f"the index has seen partition {position.partition} up to offset {position.offset}, "
+                f"and the log ends at {marks.high}"
+            )
+        found = situation.before.get(position.partition)
+        if found is not None and position.digest and found != position.digest:
+            return (
+                f"partition {position.partition} holds another change before offset {position.offset} "
+                "than the one that the index saw"
+            )
+    return None
+
+
+def _beyond(position: Position, epochs: tuple[Epoch, ...]) -> bool:
+    """Tell whether a position lies behind the boundary at which a later epoch of the log began: it is history then."""
+    return any(
+        epoch.number > position.epoch and position.offset > epoch.boundaries.get(position.partition, 0)
+        for epoch in epochs
+    )
+
+
+def _starts(situation: Situation, epochs: tuple[Epoch, ...]) -> dict[int, int]:
+    generation = situation.generation
+    known = {p.partition: p for p in generation.positions} if generation else {}
+    same_log = generation is None or generation.log_identity == situation.identity
+    starts = {}
+    for partition, marks in situation.watermarks.items():
+        position = known.get(partition) if same_log else None
+        # A row behind the committed offsets is that of a new index, or of one restored from a backup: go back to it.
+        start = min(marks.committed, position.offset if position else marks.low)
+        if start < marks.low:
+            raise Halt(
+                "log-truncation-gap",
+                f"partition {partition} is needed from offset {start}, and the log begins at {marks.low}",
+                "Build a new index from the log, or restore a newer backup of the index",
+            )
+        starts[partition] = start
+    return starts

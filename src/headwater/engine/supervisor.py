@@ -1,0 +1,361 @@
+"""The life of one stream's worker: open, synchronise the source, run the loop, obey commands, end.
+
+Each stream has its own; what halts one leaves the others alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from enum import StrEnum
+
+import msgspec
+
+from headwater.clock import Clock, Dice, Ids
+from headwater.embedding.gateway import Gateway
+from headwater.embedding.port import Embedder
+from headwater.engine.apply import Offload
+from headwater.engine.loop import Limits, Loop, Parts
+from headwater.engine.opening import Opening, Situation, open_stream
+from headwater.engine.ordering import Waiting
+from headwater.engine.plan import Draft
+from headwater.engine.rewound import Rewound
+from headwater.errors import Halt, HeadwaterError, Misconfigured, Reject
+from headwater.indexes.port import IndexCatalogue, IndexWriter
+from headwater.log.port import Ledger, LogHistory, LogReader, Registry
+from headwater.model.change import Record
+from headwater.model.document import Fingerprints, Recipe
+from headwater.model.generation import Generation, GenerationState
+from headwater.model.receipt import DeadState
+from headwater.model.registry import Epoch, StreamState
+from headwater.observability.signals import Emit, Event
+from headwater.patience import Outage, Patience
+from headwater.sources.port import Source
+
+
+class End(StrEnum):
+    """How a stream's worker ended."""
+
+    DONE = "done"
+    STOPPED = "stopped"
+    PAUSED = "paused"
+    HALTED = "halted"
+    AWAY = "away"
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How it ended, with the reason, and the error if there was one."""
+
+    stream: str
+    end: End
+    reason: str = ""
+    error: HeadwaterError | None = None
+
+
+class StreamPorts(msgspec.Struct, frozen=True):
+    """All that a stream's worker works with. `recipe` makes the recipe with a number, `decode` reads a record."""
+
+    name: str
+    reader: LogReader
+    history: LogHistory
+    ledger: Ledger
+    registry: Registry
+    catalogue: IndexCatalogue
+    writer: IndexWriter
+    embedder: Embedder
+    recipe: Callable[[int], Recipe]
+    decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
+    source: Source | None = None
+    rescan_s: float = 10.0
+    generation: int = 1
+
+
+class Machine(msgspec.Struct, frozen=True):
+    """What the worker takes from the machine it runs on."""
+
+    clock: Clock
+    dice: Dice
+    ids: Ids
+    offload: Offload[list[Draft | Reject]]
+    emit: Emit
+    limits: Limits = Limits()
+    control_s: float = 1.0
+    grace_s: float = 10.0
+
+
+class StreamWorker:
+    """Runs one stream."""
+
+    def __init__(self, ports: StreamPorts, machine: Machine) -> None:
+        self._ports = ports
+        self._machine = machine
+        self.patience = Patience(machine.clock, machine.dice, self._outage)
+        self._stop = asyncio.Event()
+
+    def stop(self) -> None:
+        """Ask it to end: what is in flight is finished and settled first, within the machine's grace."""
+        self._stop.set()
+
+    async def run(self, *, once: bool, timeout_s: float | None = None) -> Ended:
+        """Run until stopped; with `once`, until everything that the log held at the start is settled.
+
+        `timeout_s`: with `once`, end as AWAY when a dependency stays away for so long. Never raises a HeadwaterError.
+        """
+        try:
+            while True:
+                ended = await self._session(once=once, timeout_s=timeout_s)
+                if once or ended.end is not End.PAUSED or not await self._until_resumed():
+                    break
+        except HeadwaterError as error:
+            ended = Ended(self._ports.name, End.HALTED, str(error), error)
+            self._machine.emit(Event.STREAM_HALTED, {"stream": self._ports.name, "reason": str(error)})
+        self._machine.emit(Event.STREAM_STOPPED, {"stream": self._ports.name, "end": ended.end})
+        return ended
+
+    # --- opening
+
+    async def _session(self, *, once: bool, timeout_s: float | None) -> Ended:
+        """One run of the loop, from opening to a stop, a pause or the goal."""
+        guard = asyncio.ensure_future(self._guard(timeout_s if once else None))
+        session = asyncio.ensure_future(self._open_and_run(once=once))
+        try:
+            await asyncio.wait({guard, session}, return_when=asyncio.FIRST_COMPLETED)
+            if session.done():
+                return session.result()
+            return guard.result()
+        finally:
+            for task in (guard, session):
+                task.cancel()
+            await asyncio.gather(guard, session, return_exceptions=True)
+
+    async def _open_and_run(self, *, once: bool) -> Ended:
+        ports = self._ports
+        state = await self.patience.call(lambda: ports.registry.read(ports.name))
+        if state.paused:
+            return Ended(ports.name, End.PAUSED, state.paused)
+        opening, recipe = await self._open(state)
+        loop = self._loop(opening, recipe)
+        self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
+        if ports.source is not None:
+            await self._synchronise(ports.source)
+        await self._retake(loop, opening.epochs)
+        goal = {p: m.high for p, m in (await ports.history.watermarks()).items()} if once else None
+        return await self._attend(loop, opening.epochs, goal)
+
+    async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
+        ports = self._ports
+        generation = await self._generation()
+        fingerprints = ports.recipe(0).fingerprints
+        self._same_recipe(generation, fingerprints)
+        watermarks = await self.patience.call(ports.history.watermarks)
+        situation = Situation(
+            state=state,
+            identity=await self.patience.call(ports.history.identity),
+            watermarks=watermarks,
+            generation=generation,
+            before=await self._before(state, generation),
+        )
+        opening = open_stream(situation)
+        digest = ".".join(msgspec.structs.astuple(fingerprints))
+        number = state.recipe if state.recipe_digest == digest else state.recipe + 1
+        if opening.minted or number != state.recipe:
+            await self._advance(state, opening, number, digest)
+        recipe = ports.recipe(number)
+        last = opening.epochs[-1]
+        if generation is None:
+            await self._create(recipe, last)
+        elif opening.adopt:
+            adopt = ports.catalogue.adopt
+            await self.patience.call(lambda: adopt(ports.name, ports.generation, last.identity, last.number))
+        return opening, recipe
+
+    async def _generation(self) -> Generation | None:
+        ports = self._ports
+        found = await self.patience.call(lambda: ports.catalogue.generations(ports.name))
+        return next((row for row in found if row.number == ports.generation), None)
+
+    def _same_recipe(self, generation: Generation | None, fingerprints: Fingerprints) -> None:
+        if generation is None or generation.fingerprints == fingerprints:
+            return
+        pairs = zip(
+            fingerprints.__struct_fields__,
+            msgspec.structs.astuple(generation.fingerprints),
+            msgspec.structs.astuple(fingerprints),
+            strict=True,
+        )
+        changed = ", ".join(f"`{name}`" for name, built, now in pairs if built != now)
+        raise Misconfigured(
+            f"streams.{self._ports.name}.recipe",
+            f"the recipe that index generation {generation.number} was built with",
+            f"another one (changed: {changed})",
+            hint="a changed recipe becomes a new index generation with a later version; until then, use a new index file",
+        )
+
+    async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
+        """Look up what the log holds just before each position of the index."""
+        found: dict[int, bytes | None] = {}
+        for position in generation.positions if generation else ():
+            found[position.partition] = None
+            async for record in self._ports.history.read(position.partition, position.offset - 1, position.offset):
+                found[position.partition] = self._ports.decode(record, state.epochs or _ANY_EPOCH).digest
+        return found
+
+    async def _advance(self, state: StreamState, opening: Opening, recipe: int, digest: str) -> None:
+        new = msgspec.structs.replace(
+            state, epochs=opening.epochs, recipe=recipe, recipe_digest=digest, accept_epoch=False
+        )
+        registry, name = self._ports.registry, self._ports.name
+        if not await self.patience.call(lambda: registry.advance(name, new)):
+            raise Halt("cutover-flap", "another worker changed the stream's registry entry meanwhile", "Start again")
+
+    async def _create(self, recipe: Recipe, epoch: Epoch) -> None:
+        ports, machine = self._ports, self._machine
+        model = ports.embedder.describe()
+        generation = Generation(
+            stream=ports.name,
+            number=ports.generation,
+            state=GenerationState.SERVING,
+            recipe=recipe.number,
+            fingerprints=recipe.fingerprints,
+            model=model.name,
+            dimensions=model.dimensions,
+            incarnation=machine.ids.identity(),
+            log_identity=epoch.identity,
+            log_epoch=epoch.number,
+            created_us=machine.clock.now_us(),
+        )
+        await self.patience.call(lambda: ports.catalogue.create(generation))
+
+    def _loop(self, opening: Opening, recipe: Recipe) -> Loop:
+        ports, machine = self._ports, self._machine
+        parts = Parts(
+            reader=Rewound(ports.reader, ports.history, opening.starts),
+            decode=lambda record: ports.decode(record, opening.epochs),
+            recipe=recipe,
+            gateway=Gateway(ports.embedder, self.patience),
+            index=ports.writer,
+            epochs=opening.epochs,
+        )
+        return Loop(
+            parts,
+            clock=machine.clock,
+            patience=self.patience,
+            offload=machine.offload,
+            emit=machine.emit,
+            limits=machine.limits,
+        )
+
+    # --- running
+
+    async def _attend(self, loop: Loop, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None) -> Ended:
+        """Run the loop; beside it watch the source, the commands and the dead letters to be retried."""
+        name = self._ports.name
+        control = asyncio.ensure_future(self._control(loop, epochs))
+        rescan = asyncio.ensure_future(self._rescan())
+        running = asyncio.ensure_future(loop.run(goal))
+        try:
+            await asyncio.wait({control, rescan, running}, return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                loop.stop()
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(asyncio.shield(running), self._machine.grace_s)
+            for task in (running, rescan):
+                if task.done():
+                    task.result()
+            if loop.too_many_rejected:
+                await self._pause(loop.too_many_rejected)
+                return Ended(name, End.PAUSED, loop.too_many_rejected)
+            if control.done() and (paused := control.result()):
+                return Ended(name, End.PAUSED, paused)
+            return Ended(name, End.STOPPED if self._stop.is_set() else End.DONE)
+        finally:
+            for task in (control, rescan, running):
+                task.cancel()
+            await asyncio.gather(control, rescan, running, return_exceptions=True)
+
+    async def _control(self, loop: Loop, epochs: tuple[Epoch, ...]) -> str:
+        """Return when the stream is to end: the reason if it was paused, else empty."""
+        ports = self._ports
+        while not self._stop.is_set():
+            await self._rest(self._machine.control_s)
+            state = await self.patience.call(lambda: ports.registry.read(ports.name))
+            if state.paused:
+                return state.paused
+            await self._retake(loop, epochs)
+        return ""
+
+    async def _retake(self, loop: Loop, epochs: tuple[Epoch, ...]) -> None:
+        ports = self._ports
+        letters = await self.patience.call(lambda: ports.ledger.dead(frozenset({DeadState.RETRYING})))
+        for letter in letters:
+            place = letter.place
+            async for record in ports.history.read(place.partition, place.offset, place.offset + 1):
+                loop.retake([ports.decode(record, epochs)])
+
+    async def _rescan(self) -> None:
+        source = self._ports.source
+        while source is not None:
+            await self._machine.clock.sleep(self._ports.rescan_s)
+            await self._synchronise(source)
+        await asyncio.Event().wait()
+
+    async def _synchronise(self, source: Source) -> None:
+        result = await self.patience.call(source.synchronise)
+        name, emit = self._ports.name, self._machine.emit
+        if result.upserts or result.deletes:
+            emit(Event.SOURCE_SYNCHRONISED, {"stream": name, "upserts": result.upserts, "deletes": result.deletes})
+        for item, reason in result.skipped:
+            emit(Event.SOURCE_SKIPPED, {"stream": name, "item": item, "reason": reason})
+
+    async def _guard(self, timeout_s: float | None) -> Ended:
+        """Return when a dependency has been away for too long. Without a limit it waits for the stop and its grace."""
+        clock, name = self._machine.clock, self._ports.name
+        while True:
+            await self._rest(self._machine.control_s)
+            now_s = clock.monotonic()
+            for outage in list(self.patience.outages.values()):
+                if timeout_s is not None and now_s - outage.since_s >= timeout_s:
+                    return Ended(name, End.AWAY, f"{outage.dependency}: {outage.cause}")
+            if self._stop.is_set():
+                await clock.sleep(2 * self._machine.grace_s)
+                return Ended(name, End.STOPPED, "what was in flight did not finish in time; it will be done again")
+
+    async def _rest(self, seconds: float) -> None:
+        """Sleep, but not past a stop."""
+        sleeping = asyncio.ensure_future(self._machine.clock.sleep(seconds))
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait({sleeping, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleeping.cancel()
+            stopping.cancel()
+
+    async def _pause(self, reason: str) -> None:
+        registry, name = self._ports.registry, self._ports.name
+        self._machine.emit(Event.STREAM_PAUSED, {"stream": name, "reason": reason})
+        while True:
+            state = await self.patience.call(lambda: registry.read(name))
+            paused = msgspec.structs.replace(state, paused=reason)
+            if state.paused or await self.patience.call(lambda: registry.advance(name, paused)):
+                return
+
+    async def _until_resumed(self) -> bool:
+        """Wait while the stream is paused; tell whether it was resumed rather than stopped."""
+        while not self._stop.is_set():
+            await self._rest(self._machine.control_s)
+            state = await self.patience.call(lambda: self._ports.registry.read(self._ports.name))
+            if not state.paused:
+                return True
+        return False
+
+    def _outage(self, outage: Outage | None, dependency: str) -> None:
+        fields = {"stream": self._ports.name, "dependency": dependency}
+        if outage is None:
+            self._machine.emit(Event.OUTAGE_ENDED, fields)
+        else:
+            self._machine.emit(Event.OUTAGE_BEGAN, {**fields, "cause": outage.cause})
+
+
+#: For reading a body's digest, which no epoch is part of, before the first epoch is minted.
+_ANY_EPOCH = (Epoch(1, "", 0),)
