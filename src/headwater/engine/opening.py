@@ -54,7 +54,7 @@ def open_stream(situation: Situation) -> Opening:
     adopt = generation is not None and (
         generation.log_identity != situation.identity or generation.log_epoch != epochs[-1].number
     )
-    return Opening(epochs, minted is not None, adopt, _starts(situation, epochs))
+    return Opening(epochs, minted is not None, adopt, _starts(situation))
 
 
 def _mint(situation: Situation) -> Epoch | None:
@@ -111,7 +111,7 @@ def _beyond(position: Position, epochs: tuple[Epoch, ...]) -> bool:
     )
 
 
-def _starts(situation: Situation, epochs: tuple[Epoch, ...]) -> dict[int, int]:
+def _starts(situation: Situation) -> dict[int, int]:
     generation = situation.generation
     known = {p.partition: p for p in generation.positions} if generation else {}
     same_log = generation is None or generation.log_identity == situation.identity

@@ -189,7 +189,7 @@ class StreamWorker:
             f"streams.{self._ports.name}.recipe",
             f"the recipe that index generation {generation.number} was built with",
             f"another one (changed: {changed})",
-            hint="a changed recipe becomes a new index generation with a later version; until then, use a new index file",
+            hint="changed recipes become index generations with a later version; until then, use a new index file",
         )
 
     async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
@@ -260,9 +260,10 @@ class StreamWorker:
                 loop.stop()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(running), self._machine.grace_s)
-            for task in (running, rescan):
-                if task.done():
-                    task.result()
+            if rescan.done():
+                rescan.result()
+            if running.done():
+                running.result()
             if loop.too_many_rejected:
                 await self._pause(loop.too_many_rejected)
                 return Ended(name, End.PAUSED, loop.too_many_rejected)
@@ -336,8 +337,7 @@ class StreamWorker:
         self._machine.emit(Event.STREAM_PAUSED, {"stream": name, "reason": reason})
         while True:
             state = await self.patience.call(lambda: registry.read(name))
-            paused = msgspec.structs.replace(state, paused=reason)
-            if state.paused or await self.patience.call(lambda: registry.advance(name, paused)):
+            if state.paused or await registry.advance(name, msgspec.structs.replace(state, paused=reason)):
                 return
 
     async def _until_resumed(self) -> bool:
