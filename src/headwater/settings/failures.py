@@ -28,12 +28,13 @@ class NotYet(Misconfigured):
 
 
 class Unfit(ValueError):
-    """A text does not say what it should. `hint` never quotes the text, so it may be shown beside a secret."""
+    """A text does not say what it should. `hint` and `got` never quote the text: it may hold a secret."""
 
-    def __init__(self, expected: str, hint: str | None = None) -> None:
+    def __init__(self, expected: str, hint: str | None = None, *, got: str = "something else") -> None:
         super().__init__(expected)
         self.expected = expected
         self.hint = hint
+        self.got = got
 
 
 def shown(value: object) -> str:

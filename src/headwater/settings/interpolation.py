@@ -34,7 +34,8 @@ def interpolated(text: str, environment: Mapping[str, str]) -> str:
             return "${"
         name = _name(found)
         if name not in environment:
-            raise Unfit(f"the environment variable {name}", f"set {name}, or write $${{ for the characters themselves")
+            cure = f"set {name}, or write $${{ for the characters themselves"
+            raise Unfit(f"the environment variable {name}", cure, got="a variable that is not set")
         references.append(found[0])
         return environment[name]
 
@@ -46,5 +47,6 @@ def _name(found: re.Match[str]) -> str:
     """Return the variable's name, or say what is wrong with the reference."""
     name = _NAME.fullmatch(found[1])
     if name is None or not found[2]:
-        raise Unfit("${env:NAME}", "write $${ for the characters themselves; defaults are not supported")
+        cure = "write $${ for the characters themselves; defaults are not supported"
+        raise Unfit("${env:NAME}", cure, got="another kind of reference")
     return name[1]

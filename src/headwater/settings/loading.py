@@ -70,8 +70,7 @@ class _Values:
         try:
             return self._scalar(node)
         except Unfit as error:
-            got = "a variable that is not set" if "environment variable" in error.expected else "something else"
-            self._note(node, location, error, got)
+            self._note(node, location, error)
             return None
 
     def _scalar(self, node: Scalar) -> object:
@@ -81,11 +80,13 @@ class _Values:
             return _unicode(text)
         return _resolved(_unicode(text))
 
-    def _note(self, node: Scalar, location: Location, error: Unfit, got: str) -> None:
+    def _note(self, node: Scalar, location: Location, error: Unfit) -> None:
         self.settled.add(location)
         place = node.place
         self.errors.append(
-            Misconfigured(path_of(location), error.expected, got, self._file, place.line, place.column, error.hint)
+            Misconfigured(
+                path_of(location), error.expected, error.got, self._file, place.line, place.column, error.hint
+            )
         )
 
 
@@ -93,14 +94,14 @@ def _unicode(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Unfit("Unicode text", "it holds a lone surrogate") from None
+        raise Unfit("Unicode text", got="a lone surrogate") from None
     return text
 
 
 def _resolved(text: str) -> object:
     """Tell what a scalar without quotes means."""
     if text in {"", "~", "null"}:
-        raise Unfit("a value", "leave the key out to have its default")
+        raise Unfit("a value", "leave the key out to have its default", got="nothing")
     if text in {"true", "false"}:
         return text == "true"
     if _WHOLE.fullmatch(text):
