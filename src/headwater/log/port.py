@@ -45,9 +45,9 @@ class LogReader(Protocol):
         """Write receipts, dead letters of DEAD receipts, and offsets, in one transaction, durably.
 
         Idempotent: a receipt with a known key is not written again, an offset never goes back, and a dead letter that
-        exists keeps its state, except that RETRYING becomes OPEN again for DEAD and SETTLED for every other outcome of
-        its version. Raise Lost when a partition of the frontier is another worker's now (then nothing was written),
-        Retry when the log is away (then it may or may not have been).
+        exists keeps its state, except that RETRYING becomes OPEN again for DEAD, and OPEN and RETRYING become SETTLED
+        for every other outcome of its version. Raise Lost when a partition of the frontier is another worker's now
+        (then nothing was written), Retry when the log is away (then it may or may not have been).
         """
         ...
 

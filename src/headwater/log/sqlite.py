@@ -107,13 +107,14 @@ class SqliteReader:
         self._next: dict[int, int] = {}
         self._paused: frozenset[int] = frozenset()
         self._wait = _Wait()
+        self._closed = False
         self._turn = 0
 
     def __repr__(self) -> str:
         return f"SqliteReader({self._name!r}, {self._group!r}, generation {self._generation}, next {self._next})"
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
-        if self._wait.over:
+        if self._closed:
             return Batch()
         assigned = {} if self._holder else await self._join()
         found = await self._watch(max_records, max_bytes, 0 if assigned else wait_s)
@@ -141,6 +142,8 @@ class SqliteReader:
 
     async def _watch(self, max_records: int, max_bytes: int, wait_s: float) -> _Found:
         """Look, and look again whenever somebody wrote, until something is found or the time is over."""
+        if self._closed:  # while it joined
+            return _Found([])
         wait = self._wait = _Wait()
         self._turn += 1
         deadline = self._clock.monotonic() + wait_s
@@ -163,7 +166,6 @@ class SqliteReader:
             return await self._feed.wait(watch)
         except asyncio.CancelledError:
             wait.end()
-            self._wait = _Wait()
             raise
 
     def _look(self, connection: Connection, max_records: int, max_bytes: int) -> _Found:
@@ -214,6 +216,7 @@ class SqliteReader:
         self._wait.changed.set()
 
     async def close(self) -> None:
+        self._closed = True
         self._wait.end()
         await self._feed.close()
         await self._books.close()

@@ -49,8 +49,8 @@ CREATE TABLE log_source_entry (
     stream INTEGER NOT NULL, source TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL,
     PRIMARY KEY (stream, source, key)
 ) STRICT, WITHOUT ROWID;
--- `document` is the id's keyed digest, `body` the receipt without its document id, and `chain` the digest of the chain's
--- previous row, of `document` and of `body`: erasing an id from log_document leaves the chain whole.
+-- `document` is the id's keyed digest, `body` the receipt without its document id, and `chain` the digest of the
+-- chain's previous row, of `document` and of `body`: erasing an id from log_document leaves the chain whole.
 CREATE TABLE log_receipt (
     id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, generation INTEGER NOT NULL, partition INTEGER NOT NULL,
     epoch INTEGER NOT NULL, ord INTEGER NOT NULL, version_partition INTEGER NOT NULL, version_offset INTEGER NOT NULL,

@@ -25,6 +25,8 @@ _JSON = msgspec.json.Decoder()
 _ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
+_FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _NOTHING = digest(b"")
 
 #: Deeper values would end the interpreter's recursion somewhere later, in the middle of other documents' work.
@@ -132,8 +134,8 @@ def parse_time(text: object) -> int:
 
 
 def render_time(time_us: int) -> str:
-    """Write microseconds since the Unix epoch as RFC 3339."""
-    return (_EPOCH + timedelta(microseconds=time_us)).isoformat().replace("+00:00", "Z")
+    """Write microseconds since the Unix epoch as RFC 3339, which knows the years 1 to 9999 only."""
+    return (_EPOCH + timedelta(microseconds=min(max(time_us, _FIRST_US), _LAST_US))).isoformat().replace("+00:00", "Z")
 
 
 def _copied(header: bytes) -> Version:

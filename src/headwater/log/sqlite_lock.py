@@ -1,0 +1,86 @@
+"""The lock that keeps two workers from one log file. The kernel frees it when its process dies, however it dies."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+
+from headwater.clock import Clock
+from headwater.errors import Unreachable
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who holds the lock, for the message to whoever comes second."""
+
+    pid: int
+    host: str
+    since_us: int
+
+
+class WorkerLock:
+    """One worker's right to a log file, held from `acquire` to `release`, or to the end of its process.
+
+    It stands beside the log, in `<log>.lock`. That file is never deleted: who deletes it while another waits for it
+    lets two in. What it says is for people; the lock itself is the kernel's.
+    """
+
+    def __init__(self, log: Path, clock: Clock) -> None:
+        self.path = log.with_name(log.name + ".lock")
+        self._log = log
+        self._clock = clock
+        self._file: int | None = None
+
+    def __repr__(self) -> str:
+        return f"WorkerLock({str(self.path)!r}, {'free' if self._file is None else 'held'})"
+
+    def acquire(self) -> None:
+        """Take the lock at once. Raise Unreachable when another worker has it, and say which."""
+        assert self._file is None, "the lock is held already"
+        try:
+            file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise Unreachable(str(self.path), f"cannot be opened: {error.strerror}", "Check the folder") from error
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._sign(file)
+        except BlockingIOError as error:
+            owner = _describe(os.pread(file, 4096, 0))
+            os.close(file)
+            raise Unreachable(str(self._log), f"in use by {owner}", "Stop that one, or wait until it ends") from error
+        except OSError as error:
+            os.close(file)
+            raise Unreachable(str(self.path), f"cannot be locked: {error.strerror}", "Use a local disk") from error
+        self._file = file
+
+    def _sign(self, file: int) -> None:
+        owner = Owner(os.getpid(), socket.gethostname(), self._clock.now_us())
+        os.ftruncate(file, 0)
+        os.pwrite(file, msgspec.json.encode(owner) + b"\n", 0)
+
+    def release(self) -> None:
+        """Let go of the lock. Idempotent."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def __enter__(self) -> WorkerLock:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def _describe(content: bytes) -> str:
+    try:
+        owner = msgspec.json.decode(content, type=Owner)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "another worker"  # it is about to sign
+    return f"the worker with process id {owner.pid} on {owner.host}"

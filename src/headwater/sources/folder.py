@@ -1,0 +1,149 @@
+"""A folder of text files as a source: each file is a document, its path below the root is the id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from headwater.clock import Clock
+from headwater.errors import Reject
+from headwater.log.codecs.json import delete, upsert
+from headwater.log.port import LogWriter, SourcePosition
+from headwater.model.change import Outgoing
+from headwater.sources.patterns import matcher
+from headwater.sources.port import Pass
+from headwater.sources.scan import Content, Found, Walk, gone, read_file
+
+#: The position's name. Not the root's: a folder that was moved holds the same documents.
+SOURCE = "folder"
+BATCH_FILES = 500
+BATCH_BYTES = 8 << 20
+#: A file this young may change again without a new time stamp, so its stamp is not trusted yet.
+_YOUNG_NS = 2_000_000_000
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """What the position remembers of a file. `mtime_ns` is 0 when the next pass shall read the file again."""
+
+    size: int
+    mtime_ns: int
+    digest: bytes
+
+
+_ENTRIES = msgspec.msgpack.Decoder(Entry)
+
+
+class _Step:
+    """One append to be: changes, and the position's entries that move with them."""
+
+    def __init__(self) -> None:
+        self.changes: list[Outgoing] = []
+        self.entries: dict[bytes, bytes | None] = {}
+        self.upserts = 0
+        self.deletes = 0
+        self.size_bytes = 0
+        self.skipped: list[tuple[str, str]] = []
+
+    def full(self, more_bytes: int = 0) -> bool:
+        """Tell whether so much more would be too much. One larger file alone is not."""
+        held = self.size_bytes + more_bytes
+        return len(self.entries) >= BATCH_FILES or (bool(self.entries) and held > BATCH_BYTES)
+
+    def upsert(self, content: Content, entry: Entry) -> None:
+        change = upsert(content.found.id, content.text, content.found.mtime_ns // 1000)
+        self.changes.append(change)
+        self.size_bytes += len(change.value or b"")
+        self.upserts += 1
+        self.move(content.found.id, entry)
+
+    def delete(self, document: str, now_us: int) -> None:
+        self.changes.append(delete(document, now_us))
+        self.entries[document.encode()] = None
+        self.deletes += 1
+
+    def move(self, document: str, entry: Entry) -> None:
+        self.entries[document.encode()] = msgspec.msgpack.encode(entry)
+
+
+class FolderSource:
+    """A Source. It reads whole passes; what changed while it was read is left for the next one.
+
+    A file that cannot be read, or is no text any more, is reported by every pass, and its last good version stays.
+    Symbolic links are not followed. The writer belongs to the source, which closes it.
+    """
+
+    def __init__(self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock) -> None:
+        self._root = root
+        self._wanted = matcher(include)
+        self._writer = writer
+        self._clock = clock
+
+    def __repr__(self) -> str:
+        return f"FolderSource({str(self._root)!r})"
+
+    async def synchronise(self) -> Pass:
+        serial, stored = await self._writer.position(SOURCE)
+        known = {key.decode(): _ENTRIES.decode(value) for key, value in stored.items()}
+        walk = await asyncio.to_thread(Walk(self._root, self._wanted).run)
+        upserts = deletes = 0
+        skipped = list(walk.skipped)
+        # Removals first: what is gone from the folder must not wait for what is large in it.
+        steps = (self._delete_steps(walk, known), self._upsert_steps(walk.files, known))
+        for some in steps:
+            while step := await asyncio.to_thread(next, some, None):
+                if step.entries:
+                    await self._writer.append(step.changes, SourcePosition(SOURCE, serial, step.entries))
+                    serial += 1
+                upserts += step.upserts
+                deletes += step.deletes
+                skipped += step.skipped
+        return Pass(upserts, deletes, tuple(skipped))
+
+    async def close(self) -> None:
+        await self._writer.close()
+
+    def _delete_steps(self, walk: Walk, known: dict[str, Entry]) -> Iterator[_Step]:
+        present = {found.id for found in walk.files}
+        step = _Step()
+        for document in sorted(known.keys() - present):
+            if not walk.knows(document) or not self._left(document):
+                continue
+            step.delete(document, self._clock.now_us())
+            if step.full():
+                yield step
+                step = _Step()
+        yield step
+
+    def _left(self, document: str) -> bool:
+        """Look again at what the walk did not see: files move between folders, and disks go away, while one walks."""
+        return not self._wanted(document) or gone(self._root, document)
+
+    def _upsert_steps(self, files: Iterable[Found], known: dict[str, Entry]) -> Iterator[_Step]:
+        step = _Step()
+        for found in files:
+            before = known.get(found.id)
+            if before and (before.size, before.mtime_ns) == (found.size, found.mtime_ns):
+                continue
+            if step.full(found.size):
+                yield step
+                step = _Step()
+            try:
+                self._visit(found, before, step)
+            except Reject as error:
+                step.skipped.append((found.id, error.reason))
+        yield step
+
+    def _visit(self, found: Found, before: Entry | None, step: _Step) -> None:
+        """Put a file's change into the step, if it has one. Raise Reject when it cannot be used."""
+        content = read_file(self._root, found)
+        if content is None:
+            return
+        young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
+        entry = Entry(found.size, 0 if young else found.mtime_ns, content.digest)
+        if before is None or before.digest != content.digest:
+            step.upsert(content, entry)
+        elif before != entry:
+            step.move(found.id, entry)
