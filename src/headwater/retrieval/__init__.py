@@ -1,1 +1,1 @@
-"""."""
+"""The query path, and what an index generation holds for everybody to read."""

@@ -1,0 +1,362 @@
+"""Verification: derives again what the index must hold, and compares.
+
+The newest change of each document before a frontier, the committed offsets, decides. Two passes: one over the log,
+which keeps no more of a document than where its newest good change lies; one over the index, which reads that change
+again and derives it. What looks wrong is looked at a second time at a later frontier, since a worker may be at work;
+only what still looks wrong then counts. A document that runs ahead of the frontier is held against the change that it
+claims to come from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+
+from headwater.embedding.gateway import NORM_TOLERANCE
+from headwater.engine.ordering import Waiting
+from headwater.engine.plan import draft
+from headwater.errors import Misconfigured, Reject, Unreachable
+from headwater.indexes.port import IndexReader, Stored
+from headwater.log.port import Ledger, LogHistory, Registry, Watermarks
+from headwater.model.change import Change, Op, Record, digest, digest_value
+from headwater.model.document import Recipe
+from headwater.model.generation import Generation
+from headwater.model.manifest import Cause, Manifest, State
+from headwater.model.receipt import DeadState
+from headwater.model.registry import Epoch, epoch_of
+from headwater.model.version import Place, Version, compare
+
+#: As many findings are told to people one by one; the counts are whole.
+TOLD = 100
+
+_PAGE = 128
+_BURIED = frozenset({DeadState.OPEN, DeadState.RETRYING, DeadState.DISCARDED})
+#: They end a document at the version that it has, so the log's newest change may well be an upsert.
+_ENDING = frozenset({Cause.POLICY, Cause.SWEEP, Cause.RETENTION, Cause.TAKE_OVER})
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """What is verified: a stream's log, and one index generation. `recipe` and `decode` are those of the worker."""
+
+    stream: str
+    history: LogHistory
+    ledger: Ledger
+    registry: Registry
+    reader: IndexReader
+    recipe: Callable[[int], Recipe]
+    decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
+
+
+class Kind(StrEnum):
+    """What can be wrong with a document in the index."""
+
+    MISSING = "missing"
+    STALE = "stale"
+    RESURRECTED = "resurrected"
+    DUPLICATE = "duplicate"
+    ORPHAN = "orphan"
+    UNVERIFIABLE = "unverifiable"
+
+
+class Finding(NamedTuple):
+    """One document that is not as it must be, why, and where the change lies that it must come from."""
+
+    id: str
+    kind: Kind
+    reason: str
+    place: Place | None = None
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found. `documents` are those that are live in the index or must be.
+
+    `unverifiable` ones do not count against `ok`: the log no longer holds what they came from. `findings` names the
+    first of them all, for people.
+    """
+
+    documents: int
+    missing: int
+    stale: int
+    orphans: int
+    duplicates: int
+    resurrected: int
+    unverifiable: int
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether the index holds exactly what the log says."""
+        return not (self.missing or self.stale or self.orphans or self.duplicates or self.resurrected)
+
+    def shape(self) -> dict[str, Any]:
+        """Return it as `verify --json` prints it."""
+        names = ("documents", "missing", "stale", "orphans", "duplicates", "resurrected", "unverifiable", "ok")
+        return {name: getattr(self, name) for name in names}
+
+
+class Wanted(NamedTuple):
+    """Where a document's newest good change lies, and what it makes of it. `state` None: the change is no change."""
+
+    version: Version
+    place: Place
+    state: State | None
+    digest: bytes
+
+
+async def verify(subject: Subject, *, deep: bool = True) -> Verification:
+    """Compare the index with the log. `deep` looks at each vector's numbers, not only at its size.
+
+    Raise Misconfigured when the recipe is not the one that the index was built with, Retry when a dependency is away.
+    """
+    survey = await open_survey(subject, deep=deep)
+    return await survey.run()
+
+
+async def open_survey(subject: Subject, *, deep: bool = True) -> Survey:
+    """Read what a survey needs to know at its start."""
+    state = await subject.registry.read(subject.stream)
+    generation = await subject.reader.generation()
+    recipe = subject.recipe(state.recipe)
+    if recipe.fingerprints != generation.fingerprints:
+        raise Misconfigured(
+            f"streams.{subject.stream}.recipe",
+            f"the recipe that index generation {generation.number} was built with",
+            "another one",
+            hint="an index can only be verified with its own recipe",
+        )
+    return Survey(subject, recipe, state.epochs, generation, deep=deep)
+
+
+class Survey:
+    """One verification, with all that it found: `findings` by document."""
+
+    def __init__(
+        self, subject: Subject, recipe: Recipe, epochs: tuple[Epoch, ...], generation: Generation, *, deep: bool
+    ) -> None:
+        self._subject = subject
+        self.recipe = recipe
+        self._epochs = epochs
+        self.dimensions = generation.dimensions
+        self._deep = deep
+        self._marks: Mapping[int, Watermarks] = {}
+        self._read: dict[int, int] = {}
+        self._wanted: dict[str, Wanted] = {}
+        self.findings: dict[str, list[Finding]] = {}
+        self.orphans = 0
+
+    async def run(self) -> Verification:
+        """Look at everything once, and at what looks wrong twice."""
+        await self._follow()
+        orphans = await self._subject.reader.orphans()
+        unseen = set(self._wanted)
+        live = 0
+        async for stored in self._subject.reader.scan():
+            document = stored.manifest.id
+            unseen.discard(document)
+            live += stored.manifest.state is State.LIVE
+            await self._note(document, stored)
+        for document in unseen:
+            await self._note(document, None)
+        if orphans or self.findings:
+            await self._follow()
+            for page in _pages(list(self.findings)):
+                await self._again(page)
+            orphans = min(orphans, await self._subject.reader.orphans())
+        self.orphans = orphans
+        return self._summary(live)
+
+    async def _again(self, ids: Sequence[str]) -> None:
+        found = await look(self._subject.reader, ids)
+        for document in ids:
+            await self._note(document, found.get(document))
+
+    async def _note(self, document: str, stored: Stored | None) -> None:
+        if findings := await self._judge(document, stored):
+            self.findings[document] = findings
+        else:
+            self.findings.pop(document, None)
+
+    def _summary(self, live: int) -> Verification:
+        found = [finding for findings in self.findings.values() for finding in findings]
+        kinds = Counter(finding.kind for finding in found)
+        return Verification(
+            documents=live + kinds[Kind.MISSING],
+            missing=kinds[Kind.MISSING],
+            stale=kinds[Kind.STALE],
+            orphans=self.orphans,
+            duplicates=kinds[Kind.DUPLICATE],
+            resurrected=kinds[Kind.RESURRECTED],
+            unverifiable=kinds[Kind.UNVERIFIABLE],
+            findings=tuple(islice(found, TOLD)),
+        )
+
+    # --- the log
+
+    async def _follow(self) -> None:
+        """Take in what was committed since the last time."""
+        subject = self._subject
+        self._marks = await subject.history.watermarks()
+        if not self._epochs and any(marks.committed > marks.low for marks in self._marks.values()):
+            raise Unreachable(
+                "the registry", f"it does not know stream {subject.stream!r}", "Run `headwater run` first"
+            )
+        # Read behind the frontier, so that what was committed as dead is known to be.
+        letters = await subject.ledger.dead(_BURIED)
+        buried = {(letter.document, letter.version) for letter in letters}
+        for partition, marks in self._marks.items():
+            start = max(self._read.get(partition, 0), marks.low)
+            async for record in subject.history.read(partition, start, marks.committed):
+                change = subject.decode(record, self._epochs)
+                if (change.id, change.version) not in buried:
+                    self._want(change)
+            self._read[partition] = max(start, marks.committed)
+
+    def _want(self, change: Waiting) -> None:
+        known = self._wanted.get(change.id)
+        wanted = self._wanted_by(change)
+        order = compare(wanted.version, known.version) if known else 1
+        # Copies may repeat a version; at an equal one a removal wins.
+        if order > 0 or (order == 0 and wanted.state is State.DELETED):
+            self._wanted[change.id] = wanted
+
+    def _wanted_by(self, change: Waiting) -> Wanted:
+        state = None
+        if isinstance(change, Change):
+            passes = change.op is Op.DELETE or self.recipe.passes(change)
+            state = State.DELETED if change.op is Op.DELETE else State.LIVE if passes else State.FILTERED
+        return Wanted(change.version, change.place, state, change.digest)
+
+    async def change_at(self, place: Place) -> Waiting | None:
+        """Read one change again. None: the log does not hold it any more."""
+        if place.partition not in self._marks:
+            return None
+        async for record in self._subject.history.read(place.partition, place.offset, place.offset + 1):
+            return self._subject.decode(record, self._epochs)
+        return None
+
+    # --- one document
+
+    async def _judge(self, document: str, stored: Stored | None) -> list[Finding]:
+        manifest = stored.manifest if stored and stored.manifest.state is not State.ABSENT else None
+        wanted = self._wanted.get(document)
+        if manifest is None or stored is None:
+            findings = [] if wanted is None or wanted.state in _GONE else [_missing(document, wanted)]
+        elif wanted is None or compare(manifest.version, wanted.version) > 0:
+            findings = await self._judge_ahead(manifest, stored)
+        else:
+            findings = await self._judge_against(manifest, stored, wanted)
+        if stored is not None:
+            findings += _rows_amiss(stored, findings[0].place if findings else stored.manifest.place)
+        return findings
+
+    async def _judge_ahead(self, manifest: Manifest, stored: Stored) -> list[Finding]:
+        """Judge a document whose version is newer than any before the frontier, by the change that it claims."""
+        change = await self.change_at(manifest.place)
+        if change is not None and (change.id, change.version) == (manifest.id, manifest.version):
+            return await self._judge_against(manifest, stored, self._wanted_by(change))
+        if self._contradicted(manifest, found=change is not None):
+            return [Finding(manifest.id, Kind.STALE, "the log holds another change where this one claims to come from")]
+        return [Finding(manifest.id, Kind.UNVERIFIABLE, "the log no longer holds its change")]
+
+    def _contradicted(self, manifest: Manifest, *, found: bool) -> bool:
+        """Tell whether the log, as far as it reaches back, rules out that this version ever stood in it."""
+        place, version = manifest.place, manifest.version
+        marks = self._marks.get(place.partition)
+        native = (version.partition, version.offset) == place
+        if marks is None or not native or not self._epochs or place.offset < marks.low:
+            return False
+        if epoch_of(self._epochs, place) != version.epoch:
+            return False
+        return found or place.offset >= marks.high
+
+    async def _judge_against(self, manifest: Manifest, stored: Stored, wanted: Wanted) -> list[Finding]:
+        older = compare(manifest.version, wanted.version) < 0
+        if wanted.state is None:
+            return [Finding(manifest.id, Kind.STALE, _NOWHERE, wanted.place)]
+        if wanted.state in _GONE and manifest.state is State.LIVE:
+            return [Finding(manifest.id, Kind.RESURRECTED, f"it is {wanted.state} in the log", wanted.place)]
+        if manifest.state is State.DELETED and manifest.cause in _ENDING and not older:
+            return []
+        if wanted.state is State.LIVE and manifest.state is not State.LIVE:
+            return [_missing(manifest.id, wanted)]
+        if older:
+            reason = f"the index holds version {manifest.version}, the log {wanted.version}"
+            return [Finding(manifest.id, Kind.STALE, reason, wanted.place)]
+        reason = await self._difference(manifest, stored, wanted)
+        return [Finding(manifest.id, Kind.STALE, reason, wanted.place)] if reason else []
+
+    async def _difference(self, manifest: Manifest, stored: Stored, wanted: Wanted) -> str:
+        """Say what differs between a document and its change of the same version, or nothing."""
+        if manifest.state is not wanted.state:
+            return f"it is {manifest.state} in the index and {wanted.state} in the log"
+        if manifest.body_digest != wanted.digest:
+            return "it was made of another body"
+        if manifest.state is not State.LIVE:
+            return ""
+        change = await self.change_at(wanted.place)
+        if not isinstance(change, Change):
+            return "its change left the log meanwhile"
+        try:
+            derived = self.recipe.derive(change)
+        except Reject:
+            return _NOWHERE
+        made = draft(change, None, derived, self.recipe.number, 0).manifest
+        if manifest.chunks != made.chunks:
+            return "its chunks are not those that the recipe makes"
+        if not manifest.payload_digest == made.payload_digest == digest_value(manifest.payload):
+            return "its payload is not the one that the recipe makes"
+        sound = sound_rows(stored, self.dimensions, deep=self._deep)
+        unsound = sum((chunk.digest, chunk.occurrence) not in sound for chunk in manifest.chunks)
+        return f"{unsound} of its rows are not there, or hold another text or no usable vector" if unsound else ""
+
+
+_GONE = (State.DELETED, State.FILTERED)
+_NOWHERE = "its newest change cannot be applied, and is not among the dead letters"
+
+
+def _missing(document: str, wanted: Wanted) -> Finding:
+    reason = _NOWHERE if wanted.state is None else f"the index does not show version {wanted.version}"
+    return Finding(document, Kind.MISSING, reason, wanted.place)
+
+
+def _rows_amiss(stored: Stored, place: Place | None) -> list[Finding]:
+    """Find rows that the manifest does not name, and names that it gives twice."""
+    document = stored.manifest.id
+    names = Counter((chunk.digest, chunk.occurrence) for chunk in stored.manifest.chunks)
+    findings = []
+    if unnamed := len(stored.rows.keys() - names.keys()):
+        findings.append(Finding(document, Kind.ORPHAN, f"{unnamed} rows that its manifest does not name", place))
+    if names and max(names.values()) > 1:
+        findings.append(Finding(document, Kind.DUPLICATE, "its manifest names a row twice", place))
+    return findings
+
+
+def sound_rows(stored: Stored, dimensions: int, *, deep: bool) -> set[tuple[bytes, int]]:
+    """Return the rows that hold the text that they are named for, and a vector that an index may hold."""
+    width = 4 * dimensions
+    named = [
+        (name, vector)
+        for name, (text, vector) in stored.rows.items()
+        if len(vector) == width and digest(text) == name[0]
+    ]
+    if not deep or not named:
+        return {name for name, _ in named}
+    vectors = np.frombuffer(b"".join(vector for _, vector in named), "<f4").reshape(-1, dimensions)
+    with np.errstate(all="ignore"):
+        off = np.abs(np.linalg.norm(vectors.astype(np.float64), axis=1) - 1)
+    return {name for (name, _), far in zip(named, off.tolist(), strict=True) if far <= 2 * NORM_TOLERANCE}
+
+
+async def look(reader: IndexReader, ids: Sequence[str]) -> dict[str, Stored]:
+    """Read some documents as the index holds them."""
+    return {stored.manifest.id: stored async for stored in reader.scan(ids)}
+
+
+def _pages(ids: Sequence[str]) -> list[Sequence[str]]:
+    return [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
