@@ -37,12 +37,14 @@ class Frontier:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
         self._committed: dict[int, int] = {}
+        self._begun = False
 
     def __repr__(self) -> str:
         return f"Frontier({self.settled()})"
 
     def assign(self, partition: int, offset: int) -> None:
         """Begin with a partition at its next offset to read. What was open in it before is forgotten."""
+        self._begun = True
         self._partitions[partition] = _Partition(offset, offset, {})
         self._committed[partition] = offset
 
@@ -109,9 +111,11 @@ class Frontier:
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Tell whether everything before these offsets is committed. Partitions that are not this worker's do not
-        count.
+        count, once it has been told of any that are.
         """
-        return all(self._committed.get(number, offset) >= offset for number, offset in goal.items())
+        return all(
+            self._committed.get(number, offset if self._begun else 0) >= offset for number, offset in goal.items()
+        )
 
     @property
     def open_count(self) -> int:
