@@ -6,12 +6,16 @@ Each violation begins with the name of the guarantee.
 from __future__ import annotations
 
 import struct
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 from headwater.indexes.memory import MemoryIndexReader
 from headwater.indexes.memory_tables import Key
 from headwater.model.manifest import Manifest, Outcome, State
 from headwater.model.receipt import DeadState
-from tests.simulation.world import FILTERED, GENERATION, GROUP, POISON, REJECTED, STREAM, Said, World, vector
+from tests.simulation.world import FILTERED, GENERATION, GROUP, LETTERS, POISON, REJECTED, STREAM, Said, World, vector
+
+T = TypeVar("T")
 
 
 class Judge:
@@ -38,6 +42,7 @@ class Judge:
             self.forwards(document, manifest)
             rows = {name: (row.text, row.vector) for name, row in space.rows.get(document, {}).items()}
             self.whole(document, manifest, rows)
+        self.searched(space.manifests)
         self.committed(space.manifests)
         for position in space.generation.positions:
             if position.offset > self.heads().get(position.partition, 0):
@@ -81,6 +86,18 @@ class Judge:
             if list(struct.unpack(f"<{len(blob) // 4}f", blob)) != vector(text):
                 self.find("G6", f"{document} has the vector of another text")
 
+    def searched(self, manifests: dict[str, Manifest]) -> None:
+        """G4 again, through the reader: a search for everything finds each chunk of each shown document once."""
+        blob = struct.pack(f"<{len(LETTERS)}f", *vector("A"))
+        found: dict[str, list[str]] = {document: [] for document in manifests}
+        for hit in at_once(self.reader.search(blob, 1000, {})):
+            found[hit.manifest.id].append(hit.text)
+        for document, manifest in manifests.items():
+            said = self.at(document, manifest.version.offset)
+            want = sorted(said.text or "") if said and manifest.shown else []
+            if sorted(found[document]) != want:
+                self.find("G4", f"a search finds other chunks of {document} than its version has")
+
     def committed(self, manifests: dict[str, Manifest]) -> None:
         """G1: an offset is committed only when its change is in the index, in the dead letters, or overtaken."""
         offsets = self.offsets()
@@ -100,6 +117,9 @@ class Judge:
         """Every document is as its last good change left it; the dead letters are exactly poison; everything has a receipt."""
         letters = self.world.log.books(STREAM, GENERATION).dead
         unsettled = {key for key, letter in letters.items() if letter.state is not DeadState.SETTLED}
+        for document, version in self.world.discarded:
+            if letters[document, version].state is not DeadState.DISCARDED:
+                self.find("G7", "a discarded dead letter was opened again")
         for document, version in letters:
             said = self.at(document, version.offset)
             if said is None or said.text not in (POISON, REJECTED):
@@ -151,3 +171,12 @@ class Judge:
 
     def heads(self) -> dict[int, int]:
         return {i: part.high for i, part in enumerate(self.world.log._streams[STREAM].partitions)}
+
+
+def at_once(step: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine that waits for nothing."""
+    try:
+        step.send(None)
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]
+    raise AssertionError("it waits")

@@ -27,6 +27,7 @@ from headwater.log.memory import MemoryLog
 from headwater.model.change import Change, Outgoing
 from headwater.model.document import Derived, Fingerprints, Piece
 from headwater.model.receipt import DeadState
+from headwater.model.version import Version
 from headwater.testing.faults import FaultyEmbedder, FaultyReader, FaultyTables, FaultyWriter, Faults
 from headwater.testing.simulated import CountingIds, SeededDice, SimulatedClock, in_place, simulate
 
@@ -140,7 +141,7 @@ class World:
         self.tables = MemoryTables()
         self.letters = Letters()
         self.workers: list[Worker] = []
-        self.watchers: list[object] = []
+        self.discarded: set[tuple[str, Version]] = set()
 
     def watch(self) -> None:
         """Called after each step that changes the index or the log."""
@@ -252,7 +253,9 @@ class World:
             return
         letter = self.random.choice(letters)
         if self.random.random() < 0.3:
-            self.counts["discarded"] += await ledger.move(letter.document, letter.version, letter.state, DeadState.DISCARDED)
+            if await ledger.move(letter.document, letter.version, letter.state, DeadState.DISCARDED):
+                self.counts["discarded"] += 1
+                self.discarded.add((letter.document, letter.version))
         else:
             self.counts["retried"] += await ledger.move(letter.document, letter.version, letter.state, DeadState.RETRYING)
 

@@ -117,6 +117,8 @@ class FaultyReader:
         batch = await self._inner.poll(max_records, max_bytes, 0)
         if not batch.records and not batch.assigned and not batch.revoked:
             await self._clock.sleep(wait_s)
+        moved = {*batch.assigned, *batch.revoked}  # after an assignment a log begins at its offset, never elsewhere
+        self._seen = [record for record in self._seen if record.partition not in moved]
         repeated: list[Record] = []
         if self._seen and self._faults.strikes("delivered-twice"):
             repeated = self._seen[self._faults.below(len(self._seen)) :]
