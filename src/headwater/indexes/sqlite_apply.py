@@ -121,7 +121,8 @@ class _Batch:
         rules.check_whole(write, held)
         low, _ = key_range(document.key)
         named = rules.names(write.manifest)
-        next_slot = document.next_slot
+        # A row that a repair found may lie beyond, if somebody else put it there.
+        next_slot = max(document.next_slot, *(slot + 1 for slot in held.values()), 0)
         slots: dict[rules.Name, int] = {}
         for row in write.rows:
             name = (row.digest, row.occurrence)
