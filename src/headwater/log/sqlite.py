@@ -21,7 +21,7 @@ from headwater.log.port import Batch, SourcePosition, Watermarks
 from headwater.log.rules import partition_of, take_turns
 from headwater.log.sqlite_books import Books
 from headwater.log.sqlite_ledger import SqliteLedger, SqliteRegistry
-from headwater.log.sqlite_schema import LogFile, open_stream
+from headwater.log.sqlite_schema import LogFile, make_stream, open_stream
 from headwater.model.change import Outgoing, Record
 from headwater.model.receipt import Settlement
 
@@ -127,18 +127,17 @@ class SqliteReader:
         return Batch(found.records, assigned, revoked)
 
     async def _join(self) -> dict[int, int]:
-        self._stream = await open_stream(self._feed, self._name, self._partitions)
-        holder, self._next = await self._feed.write(self._take_over)
-        self._holder = holder
+        self._stream, self._holder, self._next = await self._feed.write(self._take_over)
         return dict(self._next)
 
-    def _take_over(self, connection: Connection) -> tuple[int, dict[int, int]]:
+    def _take_over(self, connection: Connection) -> tuple[int, int, dict[int, int]]:
+        stream = make_stream(connection, self._name, self._partitions)
         holder = connection.execute(
             "INSERT INTO log_group VALUES (?, ?, 1) ON CONFLICT DO UPDATE SET holder = holder + 1 RETURNING holder",
-            (self._stream, self._group),
+            (stream, self._group),
         ).fetchone()[0]
-        marks = _watermarks(connection, self._stream, self._group)
-        return holder, {partition: mark.committed for partition, mark in marks.items()}
+        marks = _watermarks(connection, stream, self._group)
+        return stream, holder, {partition: mark.committed for partition, mark in marks.items()}
 
     async def _watch(self, max_records: int, max_bytes: int, wait_s: float) -> _Found:
         """Look, and look again whenever somebody wrote, until something is found or the time is over."""

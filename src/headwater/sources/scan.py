@@ -93,18 +93,27 @@ class Walk:
 
 def check_root(root: Path) -> None:
     """Raise Retry when the folder is away, perhaps not mounted yet: to take it for empty would delete everything."""
-    if not root.exists():
-        raise Retry(str(root), "there is no such folder")
-    if not root.is_dir():
+    try:
+        mode = root.stat().st_mode
+    except FileNotFoundError as error:
+        raise Retry(str(root), "there is no such folder") from error
+    except OSError as error:
+        raise Retry(str(root), f"cannot be read: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
         raise Unreachable(str(root), "this is not a folder", "Check `source.folder` in the configuration")
 
 
 def gone(root: Path, document: str) -> bool:
-    """Tell whether there is no regular file of this id. When in doubt it is still there."""
+    """Tell whether there is no regular file of this id. Without the root, or when in doubt, it is still there."""
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            return False
+    except OSError:
+        return False
     try:
         return not stat.S_ISREG((root / document).lstat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
-        return root.is_dir()
+        return True
     except OSError:
         return False
 
