@@ -1,0 +1,69 @@
+"""The application: its verbs, and what stands before them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headwater import __version__
+from headwater.cli.dead import dead
+from headwater.cli.export import export
+from headwater.cli.init import init
+from headwater.cli.lint import lint
+from headwater.cli.options import DEFAULT_CONFIG
+from headwater.cli.pause import pause
+from headwater.cli.publish import publish
+from headwater.cli.resume import resume
+from headwater.cli.run import run
+from headwater.cli.search import search
+from headwater.cli.status import status
+from headwater.cli.trace import trace
+from headwater.cli.verify import verify
+
+app = typer.Typer(
+    name="headwater",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"headwater {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def headwater(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option("--config", "-c", envvar="HEADWATER_CONFIG", help="The configuration file.")
+    ] = DEFAULT_CONFIG,
+    version: Annotated[  # noqa: ARG001 (typer calls `_version` for it)
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Keep embeddings true to their source.
+
+    Start with `headwater init`, then `headwater run --once` and `headwater search articles "a question"`.
+    """
+    context.obj = config
+
+
+_BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume)
+
+for verb in _BEFORE:
+    app.command()(verb)
+app.add_typer(dead)
+for verb in _BEHIND:
+    app.command()(verb)
+if importlib.util.find_spec("headwater.cli.demo"):
+    app.command("demo")(importlib.import_module("headwater.cli.demo").demo)

@@ -1,0 +1,103 @@
+"""`headwater dead`: the changes that could not be applied by their own fault."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.failures import Exit, Mistake
+from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
+from headwater.cli.output import say, tell, write_json
+from headwater.log.codecs.json import render_time
+from headwater.model.receipt import DeadLetter, DeadState
+from headwater.wiring import GENERATION
+
+WAITING = frozenset({DeadState.OPEN, DeadState.RETRYING})
+
+dead = typer.Typer(
+    name="dead",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, retry or discard the changes that could not be applied by their own fault.",
+)
+
+Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Documents whose dead letters are meant.")]
+All = Annotated[bool, typer.Option("--all", help="All open ones of the stream.")]
+
+
+@dead.command("list")
+def show(
+    context: typer.Context,
+    stream: Stream,
+    every: Annotated[bool, typer.Option("--all", help="Settled and discarded ones too.")] = False,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """List the dead letters of a stream, the oldest first."""
+    perform(_list(config_of(context, config), stream, frozenset(DeadState) if every else WAITING, json))
+
+
+@dead.command()
+def retry(context: typer.Context, stream: Stream, ids: Ids = None, every: All = False, config: Config = None) -> None:
+    """Let the worker try dead letters again: straight through the fence, not through the log."""
+    perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.RETRYING))
+
+
+@dead.command()
+def discard(context: typer.Context, stream: Stream, ids: Ids = None, every: All = False, config: Config = None) -> None:
+    """Give dead letters up: nobody tries them again, not even after a crash."""
+    perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.DISCARDED))
+
+
+def _wanted(ids: Sequence[str] | None, every: bool) -> frozenset[str] | None:
+    """Return the documents that are meant, None for all."""
+    if bool(ids) == every:
+        raise Mistake("name the documents, or all with --all; `headwater dead list STREAM` shows them")
+    return None if every else frozenset(ids or ())
+
+
+async def _list(config: Path, stream: str, states: frozenset[DeadState], json: bool) -> None:
+    async with opened(config, stream) as site:
+        letters = await site.ledger(stream).dead(states)
+    if json:
+        write_json({"stream": stream, "generation": GENERATION, "dead": list(map(_shape, letters))})
+        return
+    for letter in letters:
+        say(f"{letter.document}  {letter.version}  {letter.state.value}, {letter.attempts} attempts: {letter.reason}")
+    if not letters:
+        tell(f"{stream} has no dead letters")
+
+
+async def _move(config: Path, stream: str, wanted: frozenset[str] | None, state: DeadState) -> int:
+    async with opened(config, stream) as site:
+        ledger = site.ledger(stream)
+        letters = await ledger.dead(frozenset({DeadState.OPEN}))
+        moved = [
+            letter.document
+            for letter in letters
+            if (wanted is None or letter.document in wanted)
+            and await ledger.move(letter.document, letter.version, DeadState.OPEN, state)
+        ]
+        running = site.worker_owner() is not None
+    left = sorted((wanted or frozenset()).difference(moved))
+    for document in left:
+        tell(f"{document}: has no open dead letter in {stream}")
+    tell(f"{len(moved)} dead letters are {state.value} now")
+    if moved and state is DeadState.RETRYING and not running:
+        tell("no worker is running: `headwater run` takes them up")
+    return Exit.FAILED if left else Exit.OK
+
+
+def _shape(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.document,
+        "version": str(letter.version),
+        "place": {"partition": letter.place.partition, "offset": letter.place.offset},
+        "reason": letter.reason,
+        "state": letter.state.value,
+        "attempts": letter.attempts,
+        "opened": render_time(letter.opened_us),
+    }

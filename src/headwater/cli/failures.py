@@ -1,0 +1,60 @@
+"""Errors as people and scripts see them: a message that names cause, place and next step, and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import IntEnum
+
+from headwater.errors import Halt, HeadwaterError, Misconfigured, Retry, Unreachable
+from headwater.settings.failures import ConfigurationErrors, nearest
+
+
+class Exit(IntEnum):
+    """The exit codes. They are stable: scripts depend on them. A higher one is worse."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    CONFIGURATION = 3
+    DEPENDENCY = 4
+    GUARANTEE = 5
+
+
+class Mistake(HeadwaterError):
+    """The command was given something that it cannot use."""
+
+
+class Failure(HeadwaterError):
+    """The command could not do what it was told, and nothing is wrong with how it was called."""
+
+
+_CODES: dict[type[HeadwaterError], Exit] = {
+    Mistake: Exit.USAGE,
+    ConfigurationErrors: Exit.CONFIGURATION,
+    Misconfigured: Exit.CONFIGURATION,
+    Retry: Exit.DEPENDENCY,
+    Unreachable: Exit.DEPENDENCY,
+    Halt: Exit.GUARANTEE,
+}
+
+
+def exit_code(error: HeadwaterError) -> Exit:
+    """Return the exit code of an error."""
+    return next((code for kind, code in _CODES.items() if isinstance(error, kind)), Exit.FAILED)
+
+
+def explain(error: HeadwaterError) -> list[str]:
+    """Return the lines to show. Those of the configuration begin with their place, so that editors find it."""
+    if isinstance(error, ConfigurationErrors):
+        return [str(each) for each in error.errors]
+    if isinstance(error, Misconfigured):
+        return [str(error)]
+    tail = ". Nothing was lost: try again" if isinstance(error, Retry) else ""
+    return [f"headwater: {error}{tail}"]
+
+
+def unknown_stream(name: str, streams: Iterable[str]) -> Mistake:
+    """Say that a stream is not in the configuration, and which was probably meant."""
+    names = list(streams)
+    meant = nearest(name, names)
+    return Mistake(f"there is no stream {name!r}: " + (meant or f"the configuration has {', '.join(names)}"))

@@ -1,0 +1,46 @@
+"""What several verbs take: the configuration file, the stream, the form of the output."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.failures import unknown_stream
+from headwater.wiring import Site, open_site
+
+DEFAULT_CONFIG = Path("headwater.yaml")
+
+Stream = Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name in the configuration.")]
+Json = Annotated[bool, typer.Option("--json", help="Write one JSON document.")]
+#: `--config` stands before the verb; people write it behind it as well.
+Config = Annotated[Path | None, typer.Option("--config", "-c", hidden=True)]
+
+
+def config_of(context: typer.Context, behind: Path | None) -> Path:
+    """Return the configuration file that was named behind the verb, before it, in the environment, or by default."""
+    before = context.find_root().obj
+    return behind or (before if isinstance(before, Path) else DEFAULT_CONFIG)
+
+
+@asynccontextmanager
+async def opened(config: Path, stream: str | None = None) -> AsyncIterator[Site]:
+    """Open what a configuration file names, and close it. Raise Mistake when the stream is not in it."""
+    site = open_site(config, os.environ)
+    if stream is not None and stream not in site.streams:
+        raise unknown_stream(stream, site.streams)
+    try:
+        yield site
+    finally:
+        await site.close()
+
+
+def perform(work: Coroutine[Any, Any, int | None]) -> None:
+    """Run a verb's work, and end with the exit code that it returns."""
+    if code := asyncio.run(work):
+        raise typer.Exit(int(code))

@@ -1,0 +1,173 @@
+"""`headwater run`: the worker of all streams, until everything is settled or until it is stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater.cli.dead import WAITING
+from headwater.cli.failures import Exit, Mistake, exit_code, explain
+from headwater.cli.options import Config, config_of, opened, perform
+from headwater.cli.output import tell
+from headwater.cli.progress import Meter, open_display
+from headwater.errors import HeadwaterError
+from headwater.observability.formats import LogFormat
+from headwater.settings.failures import Unfit
+from headwater.settings.units import duration_s
+
+if TYPE_CHECKING:
+    from headwater.engine.supervisor import Ended, StreamWorker
+    from headwater.wiring import Site
+
+#: How long `--once` waits for a dependency that is away.
+PATIENCE_S = 600.0
+
+
+def run(
+    context: typer.Context,
+    once: Annotated[bool, typer.Option("--once", help="End when all that the log holds now is settled.")] = False,
+    timeout: Annotated[
+        str | None,
+        typer.Option("--timeout", metavar="DURATION", help="With --once: how long to wait for what is away; 10m."),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option("--log-format", help="How log lines look.")] = LogFormat.TEXT,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A log line for each commit too.")] = False,
+    config: Config = None,
+) -> None:
+    """Work on all streams, until stopped; with --once until all that the log holds now is settled."""
+    if timeout is not None and not once:
+        raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
+    perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose))
+
+
+def _seconds(timeout: str | None) -> float:
+    if timeout is None:
+        return PATIENCE_S
+    try:
+        return duration_s(timeout)
+    except Unfit as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise Mistake(f"--timeout takes {error.expected}, not {timeout!r}{hint}") from None
+
+
+async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, verbose: bool) -> int:
+    """Work; `timeout_s` is given with --once and only then."""
+    from headwater.observability.logs import log_events
+
+    async with opened(config) as site:
+        with site.lock():
+            meter = Meter(site)
+            display = open_display(meter, plain=log_format is LogFormat.TEXT)
+            emit = log_events(display.line, log_format, site.clock, verbose=verbose)
+            workers = [site.worker(stream, meter.counting(emit)) for stream in site.streams]
+            stopper = Stopper(workers)
+            watching = asyncio.ensure_future(display.watch(site.clock))
+            try:
+                with stopper:
+                    codes = await asyncio.gather(*(_work(worker, timeout_s) for worker in workers))
+            finally:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+                display.close()
+        await meter.measure()
+        if log_format is LogFormat.TEXT:
+            for line in meter.lines():
+                tell(line)
+        await _tell_dead(site)
+    return stopper.exit_code(max(codes), once=timeout_s is not None)
+
+
+async def _work(worker: StreamWorker, timeout_s: float | None) -> int:
+    """Run one stream to its end; return its exit code. A defect ends this stream and leaves the others alone."""
+    try:
+        ended = await worker.run(once=timeout_s is not None, timeout_s=timeout_s)
+    except Exception:  # noqa: BLE001 (a defect: shown whole, and the other streams go on)
+        traceback.print_exc()
+        return Exit.FAILED
+    return _judge(ended)
+
+
+def _judge(ended: Ended) -> int:
+    from headwater.engine.supervisor import End
+
+    if ended.end is End.PAUSED:
+        tell(f"{ended.stream} is paused: {ended.reason}; `headwater resume {ended.stream}` lets it go on")
+        return Exit.FAILED
+    if ended.end is End.AWAY:
+        tell(f"{ended.stream} gave up: {ended.reason}. Nothing was lost: run it again when that is back")
+        return Exit.DEPENDENCY
+    if ended.error is not None:
+        tell(f"{ended.stream} halted:")
+        for line in explain(ended.error):
+            tell(line)
+        return exit_code(ended.error)
+    if ended.end is End.STOPPED:
+        if ended.reason:
+            tell(f"{ended.stream}: {ended.reason}")
+        return STOPPED
+    return Exit.OK
+
+
+async def _tell_dead(site: Site) -> None:
+    for stream in site.streams:
+        try:
+            count = len(await site.ledger(stream).dead(WAITING))
+        except HeadwaterError:
+            continue  # the log cannot be read: the stream's own end says so already
+        if count:
+            tell(f"{count} dead letters; headwater dead list {stream}")
+
+
+#: The code of a stream that was stopped: what it means depends on who stopped it.
+STOPPED = -1
+
+
+class Stopper:
+    """Turns signals into a stop: the first is graceful, the second ends the process at once.
+
+    At once is safe: what was in flight is done again by the next worker, without effect.
+    """
+
+    def __init__(self, workers: list[StreamWorker]) -> None:
+        self._workers = workers
+        self._signal: signal.Signals | None = None
+
+    def __enter__(self) -> Stopper:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._caught(number))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+    def _caught(self, number: signal.Signals) -> Callable[[], None]:
+        def stop() -> None:
+            if self._signal is not None:
+                tell("ended at once")
+                sys.stdout.flush()
+                os._exit(128 + number)
+            self._signal = number
+            tell("stopping: what is in flight is settled first; once more to end at once")
+            for worker in self._workers:
+                worker.stop()
+
+        return stop
+
+    def exit_code(self, worst: int, *, once: bool) -> int:
+        """Return the process's exit code. A worker that serves and is told to end by SIGTERM has done all it should."""
+        if worst != STOPPED:
+            return worst
+        if self._signal is signal.SIGTERM and not once:
+            return Exit.OK
+        return 128 + (self._signal or signal.SIGINT)

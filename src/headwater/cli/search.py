@@ -1,0 +1,69 @@
+"""`headwater search`: asks the serving index generation."""
+
+from __future__ import annotations
+
+import json as standard_json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headwater.cli.failures import Mistake
+from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
+from headwater.cli.output import say, tell, write_json
+from headwater.wiring import GENERATION
+
+_SNIPPET_CHARACTERS = 200
+
+
+def search(
+    context: typer.Context,
+    stream: Stream,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What to look for.")],
+    k: Annotated[int, typer.Option("-k", min=1, max=1000, metavar="N", help="How many hits at most.")] = 10,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", metavar="KEY=VALUE", help="Only with this in the payload; VALUE is JSON, else a text."),
+    ] = None,
+    groups: Annotated[
+        str | None, typer.Option("--as", metavar="GROUP,...", help="For streams that declare access.")
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Search a stream: the best chunks with their documents."""
+    if groups is not None:
+        raise Mistake(f"stream {stream!r} declares no access, so there is nothing to search `--as`: leave it out")
+    wanted = dict(map(_condition, where or []))
+    perform(_search(config_of(context, config), stream, query, k, wanted, json))
+
+
+def _condition(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise Mistake(f"--where takes KEY=VALUE, not {text!r}")
+    try:
+        return key, standard_json.loads(value)
+    except ValueError:
+        return key, value
+
+
+async def _search(config: Path, stream: str, query: str, k: int, where: dict[str, Any], json: bool) -> None:
+    from headwater.retrieval.search import hit_shape
+
+    async with opened(config, stream) as site:
+        hits = await site.retriever(stream).search(query, k, where)
+    if json:
+        write_json({"stream": stream, "generation": GENERATION, "hits": list(map(hit_shape, hits))})
+        return
+    for rank, hit in enumerate(hits, 1):
+        title = hit.manifest.payload.get("title")
+        say(f"{rank}. {hit.score:.3f}  {hit.manifest.id}" + (f"  {title}" if isinstance(title, str) else ""))
+        say(f"   {_snippet(hit.text)}")
+    if not hits:
+        tell("nothing was found")
+
+
+def _snippet(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _SNIPPET_CHARACTERS else line[: _SNIPPET_CHARACTERS - 1] + "…"

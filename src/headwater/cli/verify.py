@@ -1,0 +1,59 @@
+"""`headwater verify`: derives again what the index must hold, and compares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headwater.cli.failures import Exit
+from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
+from headwater.cli.output import say, tell, write_json
+
+if TYPE_CHECKING:
+    from headwater.engine.verification import Verification
+
+
+def verify(
+    context: typer.Context,
+    stream: Stream,
+    json: Json = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong; only while no worker runs.")] = False,
+    config: Config = None,
+) -> None:
+    """Compare the index with the log; exit 5 when it does not hold exactly what the log says."""
+    perform(_verify(config_of(context, config), stream, repair, json))
+
+
+async def _verify(config: Path, stream: str, repair: bool, json: bool) -> int:
+    from headwater.engine.repair import repair as mend
+    from headwater.engine.verification import verify as compare
+
+    async with opened(config, stream) as site:
+        subject = site.subject(stream)
+        if repair:
+            await subject.reader.generation()  # says what is missing before the lock's file is made
+            with site.lock():
+                repaired = await mend(subject, site.tools(stream))
+            tell(f"{repaired.mended} documents were mended")
+            found = repaired.after
+        else:
+            found = await compare(subject)
+    if json:
+        write_json(found.shape())
+    else:
+        _show(found)
+    if not found.ok:
+        cure = (
+            "what is left cannot be mended from the log" if repair else f"mend it: headwater verify {stream} --repair"
+        )
+        tell(f"{stream} does not hold what its log says; {cure}")
+    return Exit.OK if found.ok else Exit.GUARANTEE
+
+
+def _show(found: Verification) -> None:
+    for name, value in found.shape().items():
+        say(f"{name:<13}{'yes' if value is True else 'no' if value is False else value}")
+    for finding in found.findings:
+        tell(f"{finding.kind}: {finding.id}: {finding.reason}")

@@ -1,0 +1,90 @@
+"""Events as log lines: one line an event, as `name key=value` text or as a JSON object."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import structlog
+
+from headwater.clock import Clock
+from headwater.observability.formats import LogFormat
+from headwater.observability.signals import Emit, Event
+
+#: An event on its way through the processors.
+Fields = MutableMapping[str, Any]
+
+_LEVELS = {
+    Event.STREAM_HALTED: logging.ERROR,
+    Event.STREAM_PAUSED: logging.WARNING,
+    Event.SOURCE_SKIPPED: logging.WARNING,
+    Event.CHANGE_DEAD: logging.WARNING,
+    Event.OUTAGE_BEGAN: logging.WARNING,
+    Event.CHANGES_SETTLED: logging.DEBUG,  # one a commit: progress says it better
+}
+
+
+def log_events(write: Callable[[str], None], form: LogFormat, clock: Clock, *, verbose: bool = False) -> Emit:
+    """Return what takes events and writes lines. `verbose` adds the frequent ones.
+
+    A line that cannot be written (nobody reads any more) is dropped: the work goes on.
+    """
+    logger = structlog.wrap_logger(
+        _Lines(write),
+        processors=[
+            structlog.processors.add_log_level,
+            _Stamp(clock),
+            _json if form is LogFormat.JSON else _text,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
+    )
+
+    def emit(event: Event, fields: dict[str, Any]) -> None:
+        logger.log(_LEVELS.get(event, logging.INFO), event.value, **fields)
+
+    return emit
+
+
+class _Lines:
+    """The end of the chain: takes a rendered line at any level."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def msg(self, line: str) -> None:
+        try:
+            self._write(line)
+        except (OSError, ValueError):
+            return
+
+    debug = info = warning = error = critical = log = msg
+
+
+class _Stamp:
+    """Adds the time, from our clock."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __call__(self, _logger: object, _method: str, fields: Fields) -> Fields:
+        moment = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
+        return {"time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **fields}
+
+
+def _json(_logger: object, _method: str, fields: Fields) -> str:
+    return msgspec.json.encode(fields, enc_hook=str).decode()
+
+
+def _text(_logger: object, _method: str, fields: Fields) -> str:
+    time, level, event = (fields.pop(name) for name in ("time", "level", "event"))
+    return " ".join([f"{time} {level:<7} {event}", *(f"{name}={_value(value)}" for name, value in fields.items())])
+
+
+def _value(value: object) -> str:
+    """Write a value so that it stays on its line and in its word."""
+    text = str(value)
+    plain = text.isprintable() and text and not set(text) & set(' "=')
+    return text if plain else msgspec.json.encode(text).decode()

@@ -1,0 +1,269 @@
+"""Wiring: from settings to running objects. The only importer of adapters.
+
+Adapters and everything heavy are imported where they are needed, so that `headwater --help` imports none of them and
+extras stay optional.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from headwater.clock import SystemClock, SystemDice, SystemIds
+
+if TYPE_CHECKING:
+    from headwater.embedding.port import Embedder
+    from headwater.engine.repair import Tools
+    from headwater.engine.supervisor import Machine, StreamPorts, StreamWorker
+    from headwater.engine.verification import Subject
+    from headwater.indexes.port import IndexCatalogue, IndexReader
+    from headwater.log.port import Ledger, LogHistory, LogWriter, Registry
+    from headwater.log.sqlite import SqliteLog
+    from headwater.log.sqlite_lock import Owner, WorkerLock
+    from headwater.model.document import Recipe
+    from headwater.model.generation import Generation
+    from headwater.observability.signals import Emit, Event
+    from headwater.retrieval.search import Retriever
+    from headwater.settings.schema import Settings, StreamSettings
+
+T = TypeVar("T")
+
+#: The one index generation of a stream in this version.
+GENERATION = 1
+
+
+class _Closable(Protocol):
+    async def close(self) -> None: ...
+
+
+_Open = TypeVar("_Open", bound=_Closable)
+
+
+class Site:
+    """All that one configuration file names. What was made here is closed by `close`, the newest first.
+
+    What only reads (`ledger`, `registry`, `history`, `index`, `retriever`) makes no file: it raises Unreachable when
+    there is none. `publish`'s `writer` and the worker make what is missing.
+    """
+
+    def __init__(self, settings: Settings, path: Path) -> None:
+        self.path = path
+        self.settings = settings
+        self.clock = SystemClock()
+        self._dice = SystemDice()
+        self._ids = SystemIds()
+        self._open: list[_Closable] = []
+        self._embedders: dict[str, Embedder] = {}
+
+    def __repr__(self) -> str:
+        return f"Site({str(self.path)!r}, streams {', '.join(self.streams)})"
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The names of the streams, as the file orders them."""
+        return tuple(self.settings.streams)
+
+    async def close(self) -> None:
+        """Close all that was made. Idempotent."""
+        while self._open:
+            await self._open.pop().close()
+
+    # --- the log
+
+    def writer(self, stream: str) -> LogWriter:
+        """Return a writer; the log is made when it is not there."""
+        return self._kept(self._log(create=True).writer(stream, self._stream(stream).partitions))
+
+    def history(self, stream: str) -> LogHistory:
+        """Return the stream's history, with the committed offsets of its worker."""
+        return self._history(stream, create=False)
+
+    def ledger(self, stream: str) -> Ledger:
+        """Return what was settled."""
+        return self._ledger(stream, create=False)
+
+    def registry(self) -> Registry:
+        """Return what all workers agree on."""
+        return self._registry(create=False)
+
+    def lock(self) -> WorkerLock:
+        """Return the right to be the log's one worker, not yet taken."""
+        from headwater.log.sqlite_lock import WorkerLock
+
+        return WorkerLock(self.settings.log.path, self.clock)
+
+    def worker_owner(self) -> Owner | None:
+        """Tell who works on the log at the moment, if anybody does."""
+        from headwater.log.sqlite_lock import holder
+
+        return holder(self.settings.log.path)
+
+    # --- the index
+
+    def index(self, stream: str) -> IndexReader:
+        """Return a reader of the serving index generation."""
+        from headwater.indexes.sqlite import SqliteIndexReader
+
+        return self._kept(SqliteIndexReader(self._stream(stream).index.path, stream, GENERATION))
+
+    async def generations(self, stream: str) -> list[Generation]:
+        """Return the stream's index generations; none when there is no index yet."""
+        if not self._stream(stream).index.path.exists():
+            return []
+        return await self._catalogue(stream).generations(stream)
+
+    def retriever(self, stream: str) -> Retriever:
+        """Return what answers queries."""
+        from headwater.retrieval.search import Retriever
+
+        return Retriever(self.index(stream), self.embedder(stream))
+
+    # --- the work
+
+    def subject(self, stream: str) -> Subject:
+        """Return what is verified."""
+        from headwater.engine.verification import Subject
+        from headwater.log.codecs.json import decode
+
+        return Subject(
+            stream=stream,
+            history=self.history(stream),
+            ledger=self.ledger(stream),
+            registry=self.registry(),
+            reader=self.index(stream),
+            recipe=lambda number: self.recipe(stream, number),
+            decode=decode,
+        )
+
+    def tools(self, stream: str) -> Tools:
+        """Return what repairing takes. Whoever repairs holds the lock."""
+        from headwater.embedding.gateway import Gateway
+        from headwater.engine.repair import Tools
+        from headwater.indexes.sqlite import SqliteIndexWriter
+        from headwater.patience import Patience
+
+        writer = self._kept(SqliteIndexWriter(self._stream(stream).index.path, stream, GENERATION))
+        patience = Patience(self.clock, self._dice, lambda _outage, _dependency: None)
+        return Tools(writer, Gateway(self.embedder(stream), patience), self.clock)
+
+    def embedder(self, stream: str) -> Embedder:
+        """Return the stream's model. Streams share what is the same."""
+        model = self._stream(stream).recipe.embed.model
+        if model not in self._embedders:
+            self._embedders[model] = self._kept(_embedder(model))
+        return self._embedders[model]
+
+    def recipe(self, stream: str, number: int) -> Recipe:
+        """Return the stream's recipe with a number."""
+        from headwater.recipe.options import Chunking, PayloadField
+        from headwater.recipe.standard import StandardRecipe
+
+        settings = self._stream(stream).recipe
+        chunk = settings.chunk
+        fields = {name: PayloadField(field.from_, field.required) for name, field in settings.payload.items()}
+        return StandardRecipe(
+            number,
+            Chunking(chunk.size, chunk.minimum, chunk.maximum),
+            fields,
+            settings.format,
+            self.embedder(stream).describe().fingerprint,
+        )
+
+    def ports(self, stream: str) -> StreamPorts:
+        """Return all that a stream's worker works with. Files that are missing are made when they are first used."""
+        from headwater.engine.supervisor import StreamPorts
+        from headwater.indexes.sqlite import SqliteIndexWriter
+        from headwater.log.codecs.json import decode
+        from headwater.sources.folder import FolderSource
+
+        settings = self._stream(stream)
+        folder = settings.source
+        source = FolderSource(folder.folder, folder.include, self.writer(stream), self.clock) if folder else None
+        return StreamPorts(
+            name=stream,
+            reader=self._kept(self._log(create=True).reader(stream, group(stream), GENERATION, settings.partitions)),
+            history=self._history(stream, create=True),
+            ledger=self._ledger(stream, create=True),
+            registry=self._registry(create=True),
+            catalogue=self._catalogue(stream),
+            writer=self._kept(SqliteIndexWriter(settings.index.path, stream, GENERATION)),
+            embedder=self.embedder(stream),
+            recipe=lambda number: self.recipe(stream, number),
+            decode=decode,
+            source=self._kept(source) if source else None,
+            rescan_s=folder.rescan_s if folder else 10.0,
+            generation=GENERATION,
+        )
+
+    def machine(self, emit: Emit) -> Machine:
+        """Return the machine that this process runs on."""
+        from headwater.engine.supervisor import Machine
+
+        return Machine(self.clock, self._dice, self._ids, offload, emit)
+
+    def worker(self, stream: str, emit: Emit) -> StreamWorker:
+        """Return the stream's worker. Whoever runs it holds the lock. Every event that it emits names the stream."""
+        from headwater.engine.supervisor import StreamWorker
+
+        def named(event: Event, fields: dict[str, Any]) -> None:
+            emit(event, {"stream": stream, **fields})
+
+        return StreamWorker(self.ports(stream), self.machine(named))
+
+    # --- parts
+
+    def _stream(self, stream: str) -> StreamSettings:
+        return self.settings.streams[stream]
+
+    def _log(self, *, create: bool) -> SqliteLog:
+        from headwater.log.sqlite import SqliteLog
+
+        return SqliteLog(self.settings.log.path, self.clock, self._ids, create=create)
+
+    def _history(self, stream: str, *, create: bool) -> LogHistory:
+        partitions = self._stream(stream).partitions
+        return self._kept(self._log(create=create).history(stream, group(stream), partitions))
+
+    def _ledger(self, stream: str, *, create: bool) -> Ledger:
+        return self._kept(self._log(create=create).ledger(stream, GENERATION))
+
+    def _registry(self, *, create: bool) -> Registry:
+        return self._kept(self._log(create=create).registry())
+
+    def _catalogue(self, stream: str) -> IndexCatalogue:
+        from headwater.indexes.sqlite import SqliteCatalogue
+
+        return self._kept(SqliteCatalogue(self._stream(stream).index.path))
+
+    def _kept(self, made: _Open) -> _Open:
+        self._open.append(made)
+        return made
+
+
+def open_site(path: Path, environment: Mapping[str, str]) -> Site:
+    """Read a configuration file. Raise ConfigurationErrors with every error that it has."""
+    from headwater.settings.loading import load
+
+    return Site(load(path, environment), path)
+
+
+def group(stream: str) -> str:
+    """Return the name of the stream's own consumer group."""
+    return f"headwater.{stream}"
+
+
+def offload(work: Callable[[], T]) -> Awaitable[T]:
+    """Run a pure computation on a thread."""
+    return asyncio.to_thread(work)
+
+
+def _embedder(model: str) -> Embedder:
+    if model == "hash":
+        from headwater.embedding.providers.hash import HashEmbedder
+
+        return HashEmbedder()
+    from headwater.embedding.providers.static import StaticEmbedder
+
+    return StaticEmbedder()
