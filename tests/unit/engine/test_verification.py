@@ -158,3 +158,277 @@ def test_a_settled_stream_is_sound(partitions: int) -> None:
         assert found.findings == ()
 
     check(test, partitions=partitions)
+
+
+def test_missing_is_found_and_mended() -> None:
+    async def test(world: World) -> None:
+        del world.space.manifests["b"]
+        world.change("a", state=State.DELETED, version=Version(1, 0, 0, -1), chunks=())
+        found = await verify(world.subject)
+        assert (found.missing, found.stale, found.ok) == (2, 0, False)
+        assert found.orphans > 0  # the rows are there still
+        assert found.documents == 3
+        mended = await repair(world.subject, world.tools)
+        assert mended.after.ok, mended.after
+        assert mended.mended == 2
+        assert world.manifest("b").cause is Cause.REPAIR
+
+    check(test)
+
+
+def test_an_older_version_is_stale() -> None:
+    async def test(world: World) -> None:
+        world.change("b", version=Version(1, 0, 0, 1), place=Place(0, 1))
+        found = await verify(world.subject)
+        assert kinds(found) == {"b": Kind.STALE}
+        mended = await repair(world.subject, world.tools)
+        assert mended.after.ok
+        assert world.manifest("b").version == Version(1, 0, 0, 3)
+
+    check(test)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"body_digest": digest("another")},
+        {"payload": {"title": "other"}},
+        {"payload_digest": digest("another")},
+        {"chunks": ()},
+        {"state": State.FILTERED},
+    ],
+    ids=str,
+)
+def test_other_content_at_the_right_version_is_mended(damage: dict[str, Any]) -> None:
+    async def test(world: World) -> None:
+        world.change("a", **damage)
+        found = await verify(world.subject)
+        assert not found.ok
+        assert found.stale + found.missing == 1
+        mended = await repair(world.subject, world.tools)
+        assert mended.after.ok, mended.after.findings
+
+    check(test)
+
+
+def test_chunks_in_another_order_or_at_other_places_are_stale() -> None:
+    async def test(world: World) -> None:
+        chunks = world.manifest("a").chunks
+        assert len(chunks) > 3
+        for wrong in (chunks[::-1], chunks[:-1], (chunks[0]._replace(end=chunks[0].end - 1), *chunks[1:])):
+            world.change("a", chunks=wrong)
+            assert (await verify(world.subject)).stale == 1
+        assert (await repair(world.subject, world.tools)).after.ok
+
+    check(test)
+
+
+def _spoil_vector(vector: np.ndarray[Any, Any]) -> Callable[[_Held], _Held]:
+    return lambda row: row._replace(vector=vector.astype("<f4").tobytes())
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _spoil_vector(np.zeros(16)),
+        _spoil_vector(np.full(16, np.nan)),
+        _spoil_vector(np.full(16, np.inf)),
+        _spoil_vector(np.full(16, 3.0)),
+        _spoil_vector(np.ones(1)),
+        lambda row: row._replace(text="another text"),
+    ],
+    ids=["zero", "nan", "infinite", "long", "size", "text"],
+)
+def test_a_row_that_is_not_what_it_is_named_for_is_mended(spoil: Callable[[_Held], _Held]) -> None:
+    async def test(world: World) -> None:
+        rows = world.space.rows["a"]
+        name = next(iter(rows))
+        rows[name] = spoil(rows[name])
+        found = await verify(world.subject)
+        assert kinds(found) == {"a": Kind.STALE}
+        mended = await repair(world.subject, world.tools)
+        assert (mended.mended, mended.after.ok) == (1, True)
+
+    check(test)
+
+
+def test_a_shallow_look_still_counts_sizes() -> None:
+    async def test(world: World) -> None:
+        rows = world.space.rows["a"]
+        name = next(iter(rows))
+        rows[name] = rows[name]._replace(vector=np.zeros(16, "<f4").tobytes())
+        assert (await verify(world.subject, deep=False)).ok
+        rows[name] = rows[name]._replace(vector=b"")
+        assert not (await verify(world.subject, deep=False)).ok
+
+    check(test)
+
+
+def test_a_torn_document_is_mended() -> None:
+    async def test(world: World) -> None:
+        rows = world.space.rows["a"]
+        del rows[next(iter(rows))]
+        assert kinds(await verify(world.subject)) == {"a": Kind.STALE}
+        assert (await repair(world.subject, world.tools)).after.ok
+
+    check(test)
+
+
+def test_resurrected_is_found_and_removed() -> None:
+    async def test(world: World) -> None:
+        kept = world.manifest("b")
+        world.space.rows["gone"] = dict(world.space.rows["b"])
+        world.change("gone", state=State.LIVE, chunks=kept.chunks, version=Version(1, 0, 0, 2), place=Place(0, 2))
+        found = await verify(world.subject)
+        assert (found.resurrected, kinds(found)) == (1, {"gone": Kind.RESURRECTED})
+        mended = await repair(world.subject, world.tools)
+        assert mended.after.ok
+        assert world.manifest("gone").state is State.DELETED
+        assert not world.space.rows.get("gone")
+
+    check(test)
+
+
+def test_resurrected_at_the_version_of_its_delete_is_removed() -> None:
+    async def test(world: World) -> None:
+        world.change("gone", state=State.LIVE)
+        assert (await verify(world.subject)).resurrected == 1
+        assert (await repair(world.subject, world.tools)).after.ok
+
+    check(test)
+
+
+def test_rows_that_no_manifest_names_are_orphans() -> None:
+    async def test(world: World) -> None:
+        row = next(iter(world.space.rows["a"].values()))
+        world.space.rows["b"][digest("x"), 0] = row
+        found = await verify(world.subject)
+        assert (found.orphans, found.stale, kinds(found)) == (1, 0, {"b": Kind.ORPHAN})
+        assert (await repair(world.subject, world.tools)).after.ok
+        world.space.rows["nobody"] = {(digest("x"), 0): row}
+        after = (await repair(world.subject, world.tools)).after
+        assert (after.orphans, after.ok) == (1, False)  # reported only
+
+    check(test)
+
+
+def test_a_row_named_twice_is_a_duplicate() -> None:
+    async def test(world: World) -> None:
+        chunks = world.manifest("a").chunks
+        world.change("a", chunks=(*chunks, chunks[0]))
+        found = await verify(world.subject)
+        assert (found.duplicates, found.stale) == (1, 1)
+        assert (await repair(world.subject, world.tools)).after.ok
+
+    check(test)
+
+
+def test_a_dead_letter_leaves_the_older_version_expected() -> None:
+    async def test(world: World) -> None:
+        await world.publish(Outgoing(b"b", b'{"id":"b","op":"?"}'), Outgoing(b"new", b"{"))
+        await world.run()
+        found = await verify(world.subject)
+        assert (found.ok, found.documents) == (True, 3)
+        ledger = world.log.ledger(STREAM, 1)
+        letters = await ledger.dead(frozenset({DeadState.OPEN}))
+        assert len(letters) == 2
+        for letter in letters:
+            assert await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.DISCARDED)
+        assert (await verify(world.subject)).ok
+
+    check(test)
+
+
+def test_a_change_that_is_neither_in_the_index_nor_dead_is_told() -> None:
+    async def test(world: World) -> None:
+        await world.publish(Outgoing(b"b", b"{"), Outgoing(b"new", b"{"))
+        await world.run()
+        world.log.books(STREAM, 1).dead.clear()
+        found = await verify(world.subject)
+        assert kinds(found) == {"b": Kind.STALE, "new": Kind.MISSING}
+        assert (await repair(world.subject, world.tools)).mended == 0
+
+    check(test)
+
+
+def test_removals_applied_ahead_and_new_versions_are_not_stale() -> None:
+    async def test(world: World) -> None:
+        committed = dict(world.log.stream(STREAM, 1).groups[STREAM].committed)
+        await world.publish(delete("a", 9), upsert("b", "Newer still.", 9), upsert("fresh", "Ahead.", 9))
+        await world.run()
+        world.log.stream(STREAM, 1).groups[STREAM].committed = committed  # as if the worker had not committed yet
+        assert (await verify(world.subject)).ok
+        world.change("b", body_digest=digest("?"))
+        assert kinds(await verify(world.subject)) == {"b": Kind.STALE}
+        assert (await repair(world.subject, world.tools)).after.ok
+
+    check(test)
+
+
+def test_what_waits_behind_the_frontier_is_not_missing() -> None:
+    async def test(world: World) -> None:
+        await world.publish(upsert("later", "Not yet read.", 9), delete("a", 10))
+        assert (await verify(world.subject)).ok
+
+    check(test)
+
+
+def test_a_record_that_left_the_log_is_unverifiable_and_one_that_never_was_is_stale() -> None:
+    async def test(world: World) -> None:
+        partition = world.log.stream(STREAM, 1).partitions[0]
+        at = partition.offsets.index(world.manifest("a").version.offset)
+        del partition.records[at], partition.offsets[at]
+        found = await verify(world.subject)
+        assert (found.unverifiable, found.ok, kinds(found)) == (1, True, {"a": Kind.UNVERIFIABLE})
+        world.space.manifests["alien"] = msgspec.structs.replace(world.manifest("b"), id="alien")
+        world.space.rows["alien"] = dict(world.space.rows["b"])
+        found = await verify(world.subject)
+        assert (found.unverifiable, found.stale, found.ok) == (1, 1, False)
+        before = world.manifest("a")
+        after = (await repair(world.subject, world.tools)).after
+        assert (after.unverifiable, after.stale) == (1, 1)
+        assert world.manifest("a") == before
+
+    check(test)
+
+
+def test_filtered_documents_are_expected_to_be_hidden() -> None:
+    async def test(world: World) -> None:
+        assert (await verify(world.subject)).documents == 2
+        world.change("b", state=State.LIVE)
+        assert (await verify(world.subject)).resurrected == 1
+        assert (await repair(world.subject, world.tools)).after.ok
+        assert world.manifest("b").state is State.FILTERED
+
+    check(test, predicate=lambda change: change.id != "b")
+
+
+def test_what_ended_by_retention_is_not_missing() -> None:
+    async def test(world: World) -> None:
+        world.change("b", state=State.DELETED, cause=Cause.RETENTION, chunks=())
+        world.space.rows["b"].clear()
+        found = await verify(world.subject)
+        assert (found.ok, found.documents) == (True, 2)
+
+    check(test)
+
+
+def test_a_suspect_that_the_worker_mends_meanwhile_does_not_count() -> None:
+    async def test(world: World) -> None:
+        right = world.manifest("b")
+        world.change("b", version=Version(1, 0, 0, 1), place=Place(0, 1))
+        scans = 0
+
+        class Reader(MemoryIndexReader):
+            def scan(self, ids: Any = None) -> Any:
+                nonlocal scans
+                scans += 1
+                if scans == 2:
+                    world.space.manifests["b"] = right
+                return super().scan(ids)
+
+        subject = msgspec.structs.replace(world.subject, reader=Reader(world.tables, STREAM, 1))
+        found = await verify(subject)
+        assert (found.ok, found.findings, scans) == (True, (), 2)
+
+    check(test)
