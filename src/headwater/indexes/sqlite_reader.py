@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -137,8 +138,8 @@ def _documents(
 ) -> Iterator[Document]:
     """Yield the documents behind an id, in the order of the ids' bytes."""
     if wanted is not None:
-        for identity in wanted:
-            if identity > after and (found := find_document(connection, generation, identity.decode())):
+        for identity in wanted[bisect_right(wanted, after) :]:
+            if found := find_document(connection, generation, identity.decode()):
                 yield found
         return
     rows = connection.execute(
