@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 #: How long a statement waits for another process's transaction before the caller is told to retry.
 BUSY_TIMEOUT_MS = 10_000
+_SWITCH_STEP_MS = 10
 
 _AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _CAUSES = {
@@ -105,11 +107,11 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self._create and not self.path.exists():
             raise Unreachable(str(self.path), "there is no such file", "Run `headwater run` first, or check the path")
-        connection = sqlite3.connect(self.path, isolation_level=None, cached_statements=256)
+        connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, cached_statements=256)
         try:
-            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
-            if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+            if _to_wal(connection) != "wal":
                 raise Unreachable(str(self.path), "the file system cannot hold a write-ahead log", "Use a local disk")
+            connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("PRAGMA cache_size=-32768")
             connection.execute(f"PRAGMA secure_delete={'ON' if self._secure_delete else 'OFF'}")
@@ -157,6 +159,22 @@ def _version(connection: sqlite3.Connection, part: str) -> int | None:
             return None
     row = connection.execute("SELECT version FROM headwater_schema WHERE part = ?", (part,)).fetchone()
     return int(row[0]) if row else None
+
+
+def _to_wal(connection: sqlite3.Connection) -> str:
+    """Switch to write-ahead logging, and return the mode that it is in then.
+
+    Two that switch a new file at once can lock each other out, and then SQLite does not wait by itself: so here the
+    waiting is ours, on a connection that has no busy timeout yet.
+    """
+    for _ in range(BUSY_TIMEOUT_MS // _SWITCH_STEP_MS):
+        try:
+            return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+        threading.Event().wait(_SWITCH_STEP_MS / 1000)
+    return str(connection.execute("PRAGMA journal_mode=WAL").fetchone()[0])
 
 
 def _within(connection: sqlite3.Connection, begin: str, work: Callable[[sqlite3.Connection], T]) -> T:

@@ -269,3 +269,29 @@ def test_one_worker_at_a_time(tmp_path: Path) -> None:
 def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(Unreachable, match="cannot be opened"):
         WorkerLock(tmp_path / "missing" / "log.db", SystemClock()).acquire()
+
+
+def test_many_may_make_the_same_file_at_once(tmp_path: Path) -> None:
+    async def once(number: int) -> set[str]:
+        histories = [new_log(tmp_path / f"{number}.db").history("s", "g", 1) for _ in range(4)]
+        identities = await asyncio.gather(*(history.identity() for history in histories))
+        for history in histories:
+            await history.close()
+        return set(identities)
+
+    async def scenario() -> None:
+        for number in range(40):
+            assert len(await once(number)) == 1
+
+    asyncio.run(scenario())
+
+
+def test_waiting_for_a_locked_file_that_is_not_switched_yet_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.database.BUSY_TIMEOUT_MS", 100)
+    other = sqlite3.connect(tmp_path / "log.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(Retry, match="locked"):
+        asyncio.run(append(new_log(tmp_path / "log.db")))
+    other.close()
