@@ -1,4 +1,5 @@
-"""The judge of a schedule. It knows what was said, and looks at what the log and the index hold; nothing else of the engine.
+"""The judge of a schedule. It knows what was said, and looks at what the log and the index hold; nothing else of the
+engine.
 
 Each violation begins with the name of the guarantee.
 """
@@ -114,7 +115,9 @@ class Judge:
     # --- at the end
 
     async def final(self) -> None:
-        """Every document is as its last good change left it; the dead letters are exactly poison; everything has a receipt."""
+        """Every document is as its last good change left it; the dead letters are exactly poison; everything has a
+        receipt.
+        """
         letters = self.world.log.books(STREAM, GENERATION).dead
         unsettled = {key for key, letter in letters.items() if letter.state is not DeadState.SETTLED}
         for document, version in self.world.discarded:
@@ -130,7 +133,9 @@ class Judge:
         bad = {(document, version.offset) for document, version in unsettled}
         shown = {stored.manifest.id: stored async for stored in self.reader.scan()} if self.world.said else {}
         for document in {said.document for said in self.world.said}:
-            good = [said for said in self.world.said if said.document == document and (document, said.offset) not in bad]
+            good = [
+                said for said in self.world.said if said.document == document and (document, said.offset) not in bad
+            ]
             stored = shown.get(document)
             live = stored is not None and stored.manifest.shown
             want = good[-1] if good else None

@@ -1,8 +1,8 @@
 """A small world for the real engine: two documents, a few letters, and everything that can go wrong.
 
-`run(seed)` plays one schedule: it produces changes, starts, stops, freezes and kills workers, moves partitions between them,
-makes the embedder ill, retries and discards dead letters. The engine is the shipped one, on the shipped memory adapters,
-wrapped in the shipped faults, in simulated time. The judge (judge.py) looks after each step.
+`run(seed)` plays one schedule: it produces changes, starts, stops, freezes and kills workers, moves partitions between
+them, makes the embedder ill, retries and discards dead letters. The engine is the shipped one, on the shipped memory
+adapters, wrapped in the shipped faults, in simulated time. The judge (judge.py) looks after each step.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from headwater.model.change import Change, Outgoing
 from headwater.model.document import Derived, Fingerprints, Piece
 from headwater.model.receipt import DeadState
 from headwater.model.version import Version
-from headwater.testing.faults import FaultyEmbedder, FaultyReader, FaultyTables, FaultyWriter, Faults
-from headwater.testing.simulated import CountingIds, SeededDice, SimulatedClock, in_place, simulate
+from headwater.testing.faults import Faults, FaultyEmbedder, FaultyReader, FaultyTables, FaultyWriter
+from headwater.testing.simulated import CountingIds, SeededDice, SimulatedClock, in_place
 
 STREAM, GROUP, GENERATION = "s", "headwater.s", 1
 DOCUMENTS = ("d", "e")
@@ -154,10 +154,14 @@ class World:
     async def produce(self) -> None:
         document = self.random.choice(DOCUMENTS)
         kind = self.random.choices(("upsert", "deleted", "poison", "rejected", "filtered"), (12, 4, 2, 1, 2))[0]
-        text = {"upsert": self.random.choice(TEXTS), "poison": POISON, "rejected": REJECTED, "filtered": FILTERED}.get(kind)
+        text = {"upsert": self.random.choice(TEXTS), "poison": POISON, "rejected": REJECTED, "filtered": FILTERED}.get(
+            kind
+        )
         tag = self.random.randrange(2)
         self.counts[kind] += 1
-        fields = {"id": document, "op": "delete"} if text is None else {"id": document, "body": {"text": text, "tag": tag}}
+        fields = (
+            {"id": document, "op": "delete"} if text is None else {"id": document, "body": {"text": text, "tag": tag}}
+        )
         value = None if text is None and self.random.random() < 0.5 else msgspec.json.encode(fields)
         await self.writer.append([Outgoing(document.encode(), value)])
         history = self.log.history(STREAM, GROUP, self.partitions)
@@ -213,7 +217,9 @@ class World:
     def rebalance(self) -> None:
         """A new worker, or one that lost its partitions before, takes some over. Whoever had them does not know yet."""
         self.counts["rebalanced"] += 1
-        taker = self.start() if len(self.alive()) < 4 and self.random.random() < 0.7 else self.random.choice(self.alive())
+        taker = (
+            self.start() if len(self.alive()) < 4 and self.random.random() < 0.7 else self.random.choice(self.alive())
+        )
         count = self.random.randint(1, self.partitions)
         self.give(taker, self.random.sample(range(self.partitions), count))
 
@@ -243,7 +249,9 @@ class World:
     async def pause(self) -> None:
         registry = self.log.registry()
         state = await registry.read(STREAM)
-        if state.serial and await registry.advance(STREAM, msgspec.structs.replace(state, paused="" if state.paused else "wait")):
+        if state.serial and await registry.advance(
+            STREAM, msgspec.structs.replace(state, paused="" if state.paused else "wait")
+        ):
             self.counts["paused"] += 1
 
     async def dead_letter(self) -> None:
@@ -257,7 +265,9 @@ class World:
                 self.counts["discarded"] += 1
                 self.discarded.add((letter.document, letter.version))
         else:
-            self.counts["retried"] += await ledger.move(letter.document, letter.version, letter.state, DeadState.RETRYING)
+            self.counts["retried"] += await ledger.move(
+                letter.document, letter.version, letter.state, DeadState.RETRYING
+            )
 
     def heal(self) -> None:
         if not self.letters.healed:
@@ -313,22 +323,3 @@ class World:
 
     def last(self, partition: int) -> int:
         return max((it.offset + 1 for it in self.said if it.partition == partition), default=0)
-
-
-def run(seed: int) -> World:
-    """Play one schedule and judge it."""
-    from tests.simulation.judge import Judge
-
-    async def main() -> World:
-        world = World(seed)
-        judge = Judge(world)
-        world.watch = judge.look  # type: ignore[method-assign]
-        await world.play()
-        await judge.final()
-        for worker in world.workers:
-            if worker.task is not None and worker.task.done() and not worker.task.cancelled():
-                ended = worker.task.result()
-                world.violations.append(f"G12 worker ended: {ended.reason}")
-        return world
-
-    return simulate(main)

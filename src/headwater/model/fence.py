@@ -36,7 +36,9 @@ def admit(write: Write | Mark, stored: Manifest | None, generation: Generation) 
     elif outdated(write, stored):
         return _STALE
     # A removal takes away whatever is there, so it need not know what that is; everything else builds on its base (C1).
-    return _APPLIED if write.manifest.state.fence or base_holds else _CONFLICT
+    # A repair is no news from the source: it only puts right what it has looked at.
+    blind = write.manifest.state.fence and write.manifest.cause is not Cause.REPAIR
+    return _APPLIED if blind or base_holds else _CONFLICT
 
 
 def _refused(write: Write | Mark, generation: Generation) -> Answer | None:

@@ -1,1 +1,3 @@
-"""Shipped for adapter authors: a simulated clock and loop, faults wrapped around ports, and a contract suite for each port."""
+"""Shipped for adapter authors: a simulated clock and loop, faults wrapped around ports, and a contract suite for each
+port.
+"""

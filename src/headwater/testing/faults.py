@@ -1,7 +1,7 @@
 """Faults, wrapped around ports. Product code has no hooks for them: what fails here is what could fail out there.
 
-Every wrapper asks one `Faults` whether a fault strikes; it draws from a seed and counts what it did, because a fault that never
-occurred proves nothing.
+Every wrapper asks one `Faults` whether a fault strikes; it draws from a seed and counts what it did, because a fault
+that never occurred proves nothing.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ T = TypeVar("T")
 BEGINNING_US = 1_767_225_600_000_000
 
 
-class Deadlock(RuntimeError):  # noqa: N818 (it is what it says)
+class Deadlock(RuntimeError):
     """Every task waits for another one: nothing will ever happen again."""
 
 

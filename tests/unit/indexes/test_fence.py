@@ -79,8 +79,7 @@ def test_a_repeat_of_what_was_applied_is_not_applied_again(write: Write, stored:
     if admit(write, stored, generation()).verdict is Verdict.APPLIED:
         after = succeed(write, stored, 9)
         again = admit(write, after, generation()).verdict
-        removed_again = write.manifest.state is State.FILTERED and write.manifest.cause is Cause.REPAIR
-        assert again in (Verdict.STALE, Verdict.CONFLICT) or removed_again
+        assert again in (Verdict.STALE, Verdict.CONFLICT)
 
 
 @given(stored_ones(), caps, bases)
