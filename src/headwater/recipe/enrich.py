@@ -12,8 +12,8 @@ _BETWEEN, _AFTER = " > ", "\n\n"
 def context(title: str | None, titles: tuple[str, ...]) -> str:
     """Join the document's title and the titles above a piece; empty when there are none.
 
-    At most `MAX_CONTEXT` characters: the elements that do not fit are left out, the middle ones first, as the first names the document and
-    the last the nearest subject.
+    At most `MAX_CONTEXT` characters: of what does not fit, the elements in the middle are left out first, as the first
+    one names the document and the last one the nearest subject.
     """
     path = list(titles)
     if title and (not path or path[0] != title):

@@ -1,4 +1,7 @@
-"""What a recipe can be told: how to chunk, what travels as payload, which format the text has. The configuration maps onto this."""
+"""What a recipe can be told: how to chunk, what travels as payload, which format the text has.
+
+The configuration file maps onto this.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ Format = Literal["markdown", "text"]
 class Chunking(msgspec.Struct, frozen=True, gc=False):
     """Sizes of chunks, in characters of the document's text.
 
-    `size` is the target: paragraphs up to it stay whole. `minimum` and `maximum` default to a quarter and to one and a half of it;
-    the maximum is never exceeded.
+    `size` is the target: about the mean, and paragraphs up to it stay whole. `minimum` and `maximum` default to a
+    quarter and to one and a half of it.
     """
 
     size: int = 800
@@ -40,14 +43,15 @@ class Chunking(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def unit(self) -> int:
-        """What is longer is taken apart: with units up to here, a span over the maximum always has a cut that leaves both sides
-        at least the minimum.
+        """Longer paragraphs are taken apart.
+
+        With units up to here, a span over the maximum has a cut that leaves at least the minimum on both sides.
         """
         return min(self.size, max(self.most - 2 * self.least, self.most // 4))
 
 
 class PayloadField(msgspec.Struct, frozen=True, gc=False):
-    """Where a payload field comes from: a dotted path in the body. A required one that is missing rejects the change."""
+    """Where a payload field comes from: a dotted path in the body. A required one rejects the change that lacks it."""
 
     path: str
     required: bool = False

@@ -16,8 +16,9 @@ _MISSING = object()
 
 
 def payload(body: Mapping[str, Any], fields: Mapping[str, PayloadField], first_heading: str | None) -> dict[str, Any]:
-    """Pick the fields. One that is missing is left out, or rejects the change when it is required; `title` falls back to the
-    text's first heading.
+    """Pick the fields. One that is missing is left out, or rejects the change when it is required.
+
+    `title` falls back to the text's first heading.
     """
     picked: dict[str, Any] = {}
     for name, field in fields.items():

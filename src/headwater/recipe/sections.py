@@ -1,8 +1,9 @@
 """Sections: the headings of a text, and what stands under each.
 
-Markdown has ATX headings (`## Title`) and setext ones (underlined), none of them inside fenced code. Plain text has underlined
-headings as reStructuredText writes them: the adornment's first appearance sets its level. An underline that is too short still counts
-from four characters on, as docutils has it, so that an edit of a title does not unmake its section.
+Markdown has ATX headings (`## Title`) and setext ones (underlined), none of them inside fenced code. Plain text has
+underlined headings as reStructuredText writes them: the adornment's first appearance sets its level. An underline
+shorter than its title still counts from four characters on, as docutils has it, so that an edit of a title does not
+unmake its section.
 """
 
 from __future__ import annotations
@@ -22,11 +23,12 @@ _ATX = re.compile(r"^ {0,3}(#{1,6})(?=[ \t\r\n]|\Z)([^\n]*)", re.MULTILINE)
 _CLOSING = re.compile(r"(?:^|[ \t])#+$")
 _SETEXT = re.compile(r"^(?:={2,}|-{2,})[ \t\r]*$", re.MULTILINE)
 _ADORNMENT = re.compile(r"^([!-/:-@\[-`{-~])\1{2,}[ \t\r]*$", re.MULTILINE)
+_ROW = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\Z")
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)", re.MULTILINE)
 
 
 class Heading(NamedTuple):
-    """One heading: its lines `[start, end)` with underline and overline, without the line end; 1 is the highest level."""
+    """One heading: its lines `[start, end)` with underline and overline, without line end. 1 is the highest level."""
 
     start: int
     end: int
@@ -35,7 +37,7 @@ class Heading(NamedTuple):
 
 
 class Section(NamedTuple):
-    """What stands under a heading up to the next one of whatever level. The path is of titles, from the highest level down."""
+    """A heading and what follows up to the next one of whatever level. `path` is of titles, the highest level first."""
 
     start: int
     end: int
@@ -114,10 +116,10 @@ def _atx(text: str) -> list[Heading]:
 
 
 def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tuple[int, int, str, str]]:
-    """Find (start, end, adornment, title) of underlined lines; the adornment of an overlined one has its character twice.
+    """Find (start, end, adornment, title) of underlined lines; an overlined one has its adornment twice.
 
-    A title is one line and the first of its block: the last line of a paragraph above a row of dashes is none. `loose` is
-    reStructuredText: overlines, and a minimum for the underline's length.
+    A title is one line and the first of its block: the last line of a paragraph above a row of dashes is none. `loose`
+    is reStructuredText: overlines, and a minimum for the underline's length.
     """
     found: list[tuple[int, int, str, str]] = []
     done = 0
@@ -147,7 +149,7 @@ def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tup
 def _titular(line: str, title: str, under: str, *, loose: bool) -> bool:
     """Tell whether a line can be a title above this underline."""
     if loose:
-        return not line[0].isspace() and len(under) >= min(len(title), 4) and title != title[0] * len(title)
+        return not line[0].isspace() and len(under) >= min(len(title), 4) and not _ROW.match(title)
     return not line.startswith(("    ", "\t", ">", "#", "- ", "* ", "+ ", "|"))
 
 

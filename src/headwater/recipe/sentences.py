@@ -1,6 +1,8 @@
-"""Sentences: take a long paragraph apart, into items, sentences, and where there are none, into words and grapheme clusters.
+"""Sentences: take a long paragraph apart, into items, sentences, and where there are none, words and grapheme clusters.
 
-Every cut is chosen from the characters around it, so an edit moves only the cuts beside it, in a line of ten megabytes too.
+Every cut is chosen from the characters around it, so an edit moves only the cuts beside it, in a line of ten megabytes
+too. `semantic-text-splitter` gets what has no end of a sentence within the limit: it fills greedily, which would shift
+cuts far away, and needs quadratic time for many words, so it gets no more than a few thousand characters at once.
 """
 
 from __future__ import annotations
@@ -18,21 +20,24 @@ REVISION = 1
 
 _ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+•#|]|\w{1,3}[.)]|\.\.|:\w)[ \t:])")
 _SENTENCE = re.compile(r"(?<=[.!?:;…؟।])[\"'”’)\]*`_]{0,3}\s+|(?<=[。！？])|\n(?=[ \t])")
-_WINDOW_BITS = 7
+_NEWLINE, _SPACE = 10, 32
+# One in so many ends of lines, spaces, characters is the end of a window.
+_OF_LINES, _OF_SPACES, _OF_ALL = 4, 32, 128
 _JOINERS = re.compile(r"[\u0300-\u036f\u200d\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\n]")
 
 
 def take_apart(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int, bool]]:
-    """Yield units `(start, end, item)` of at most `limit` characters, white space at their edges trimmed. `item` marks the first
-    unit of a list item or the like.
+    """Yield units `(start, end, item)` of at most `limit` characters, without white space at their edges.
+
+    `item` marks the first unit of a list item or the like.
     """
     for item_start, item_end in _cut(text, start, end, _ITEM):
         first = True
         for low, high in _small(text, item_start, item_end, limit):
-            head = len(text[low:high]) - len(text[low:high].lstrip())
-            size = len(text[low:high].strip())
+            body = text[low:high].lstrip()
+            begin, size = high - len(body), len(body.rstrip())
             if size:
-                yield low + head, low + head + size, first
+                yield begin, begin + size, first
                 first = False
 
 
@@ -60,20 +65,21 @@ def _cut(text: str, start: int, end: int, pattern: re.Pattern[str]) -> Iterator[
 
 
 def _windows(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut a stretch without ends of sentences where a hash of the last four characters says so, at white space if there is any.
+    """Cut a stretch without ends of sentences where a hash of the last four characters says so.
 
-    A window is at most four times the limit, so that the splitter, whose time is quadratic in words, gets little at once.
+    At the ends of lines if there are any, else at spaces, else anywhere. A window is at most four times the limit, so
+    that the splitter, whose time is quadratic in the words of a sentence, gets little at once.
     """
     codes = np.frombuffer(text[start:end].encode("utf-32-le"), dtype=np.uint32)
-    mixed = codes.copy()
+    hashes = codes.copy()
     for back in (1, 2, 3):
-        mixed[back:] = mixed[back:] * np.uint32(0x9E3779B1) + codes[:-back]
-    mixed = (mixed * np.uint32(0x85EBCA6B)) >> np.uint32(12)
-    marked = (mixed & np.uint32((1 << _WINDOW_BITS) - 1)) == 0
-    space = (codes == 32) | (codes == 10)
-    at_space = np.flatnonzero(space[:-1] & ((mixed[:-1] & np.uint32(31)) == 0)) + 1
-    anywhere = np.flatnonzero(marked[:-1]) + 1
-    for low, high in pairwise([0, *at_space.tolist(), end - start]):
+        hashes[back:] = hashes[back:] * np.uint32(0x9E3779B1) + codes[:-back]
+    hashes = (hashes * np.uint32(0x85EBCA6B)) >> np.uint32(12)
+    lines, spaces = codes == _NEWLINE, codes == _SPACE
+    apart, rarity = (lines, _OF_LINES) if lines.any() else (spaces, _OF_SPACES)
+    preferred = np.flatnonzero((apart & (hashes % np.uint32(rarity) == 0))[:-1]) + 1
+    anywhere = np.flatnonzero(hashes[:-1] % np.uint32(_OF_ALL) == 0) + 1
+    for low, high in pairwise([0, *preferred.tolist(), end - start]):
         if high - low <= 4 * limit:
             yield start + low, start + high
             continue
@@ -82,7 +88,7 @@ def _windows(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int,
 
 
 def _hard(text: str, start: int, cuts: list[int], end: int, most: int) -> Iterator[tuple[int, int]]:
-    """Cut at the given places, and by force wherever these are too far apart. No cut separates a character from its marks."""
+    """Cut at the given places, never between a character and its marks, and by force where these are too far apart."""
     for cut in (*cuts, end):
         while cut - start > most:
             yield start, start + most

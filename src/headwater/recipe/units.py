@@ -1,8 +1,9 @@
 """Units: what chunks are made of, with the strength of the gap before each.
 
-A unit is a heading, a paragraph, or a part of a long paragraph. The gap's key orders gaps by structure first (a heading of a high level
-is the best place for a cut), then by a hash of the words that follow it. Nothing in a key depends on what stands far away, and nothing in
-it depends on the wording of a heading: a heading counts with a fixed length too, so an edit of it moves no cut.
+A unit is a heading, a paragraph, or a part of a long paragraph. A gap's key orders gaps by structure first (before a
+heading of a high level is the best place for a cut), then by a hash of the words behind it. Nothing in a key depends
+on what stands far away. Nothing depends on the wording of a heading either, and for the sizes it has a fixed length,
+so that an edit of it moves no cut.
 """
 
 from __future__ import annotations
@@ -23,18 +24,21 @@ _LABEL = re.compile(r"\.\. _[^\n]+:\Z")
 
 # Ranks of gaps. A glued gap stands between a heading and what it heads.
 _HEADING, _PARAGRAPH, _FENCED, _ITEM, _SENTENCE, _GLUED = 60, 40, 16, 12, 8, 0
-_ANY_HEADING = (_HEADING - 16) << 32
-_KEY_WORDS = 24
-_HASH = 0xFFFFFFFF
+_DEEPEST_HEADING, _DEEPEST_INDENT = 16, 20
+_ANY_HEADING = (_HEADING - _DEEPEST_HEADING) << 32
+#: Characters hashed. More tell more alike paragraphs apart, fewer are hit by fewer edits: 32 embedded the least.
+_HASHED = 32
+_HASH_BITS = 0xFFFFFFFF
 _MAX_INDENT = 40
 
 
 class Units:
     """The units of a text in order, as parallel columns; a row object each would cost more than the chunking itself.
 
-    `keys[i]` is the strength of the gap before unit i. `full_*` are offsets in a text whose headings have a generous fixed length, for
-    comparing with a maximum; `bare_*` in one whose headings have none, for comparing with a minimum. `titles[i]` is the path of
-    titles above unit i; for a heading it ends above it, as its title stands in the unit.
+    `keys[i]` is the strength of the gap before unit i. `full_*` are offsets in a text whose headings have a fixed,
+    generous length, for comparing with a maximum; `bare_*` in one whose headings have none, for comparing with a
+    minimum. `titles[i]` is the path of titles above unit i; that of a heading ends above it, as its own title stands in
+    the unit. `headings` says which units are headings.
     """
 
     def __init__(self) -> None:
@@ -46,13 +50,17 @@ class Units:
         self.full_ends: list[int] = []
         self.bare_starts: list[int] = []
         self.bare_ends: list[int] = []
+        self.headings: list[int] = []
 
     def __len__(self) -> int:
         return len(self.starts)
 
 
 def units(text: str, form: Format, limit: int, heading_length: int) -> tuple[Units, list[Heading]]:
-    """Cut a text into units of at most `limit` characters. Returns its headings too."""
+    """Cut a text into units of at most `limit` characters; its headings come along.
+
+    `heading_length` is the fixed length that a heading counts with.
+    """
     fenced = fences(text, form)
     found = [one for one in headings(text, form, fenced) if one.end - one.start <= limit]
     made = Units()
@@ -61,9 +69,9 @@ def units(text: str, form: Format, limit: int, heading_length: int) -> tuple[Uni
     stops = [*(one.start for one in found[1:]), len(text)][: len(found)]
     places = []
     for heading, path, stop in zip(found, paths(found), stops, strict=True):
-        length = heading.end - heading.start
         places.append(_heading(made, text, heading, path[:-1], (full, bare)))
-        full += -length % heading_length
+        length = heading.end - heading.start
+        full += heading_length - length
         bare -= length
         made.full_ends.append(heading.end + full)
         made.bare_ends.append(heading.end + bare)
@@ -71,13 +79,17 @@ def units(text: str, form: Format, limit: int, heading_length: int) -> tuple[Uni
     if fenced:
         _weaken(made, fenced)
     _settle(made, places, [one.level for one in found])
+    made.headings += [at for _, at in places]
     return made, found
 
 
 def _heading(
     made: Units, text: str, heading: Heading, above: tuple[str, ...], shift: tuple[int, int]
 ) -> tuple[int, int]:
-    """Add a heading; say which unit leads it and which it is. Labels of reStructuredText right before it belong to it."""
+    """Add a heading; say which unit leads it and which it is.
+
+    Labels of reStructuredText right before a heading belong to it: the first of them leads.
+    """
     full, bare = shift
     made.starts.append(heading.start)
     made.ends.append(heading.end)
@@ -94,7 +106,7 @@ def _heading(
         leader -= 1
         made.titles[leader] = above
         made.keys[leader] = _GLUED
-    made.keys[leader] = (_HEADING - min(heading.level, 16)) << 32
+    made.keys[leader] = (_HEADING - min(heading.level, _DEEPEST_HEADING)) << 32
     return leader, at
 
 
@@ -103,10 +115,7 @@ def _body(made: Units, text: str, span: tuple[int, int], limit: int, under: tupl
     starts, ends = _paragraphs(text, *span)
     if not starts:
         return
-    keys = [
-        crc32(text[low : low + _KEY_WORDS].encode()) + ((_PARAGRAPH if text[low] > " " else _indented(text, low)) << 32)
-        for low in starts
-    ]
+    keys = [_hash(text, low, high) + (_rank(text, low) << 32) for low, high in zip(starts, ends, strict=True)]
     if max(map(int.__sub__, ends, starts)) > limit:
         starts, ends, keys = _short(text, starts, ends, keys, limit)
     path, full, bare = under
@@ -128,7 +137,7 @@ def _paragraphs(text: str, start: int, end: int) -> tuple[list[int], list[int]]:
         starts.append(match.end())
     ends.append(end)
     trimmed = [
-        (low, high) if text[low] > " " and text[high - 1] > " " else _trim(text, low, high)
+        (low, high) if " " < text[low] < "\x7f" and " " < text[high - 1] < "\x7f" else _trim(text, low, high)
         for low, high in zip(starts, ends, strict=True)
         if low < high
     ]
@@ -147,10 +156,17 @@ def _trim(text: str, low: int, high: int) -> tuple[int, int]:
     return low + (line if head - line <= _MAX_INDENT else head), low + head + len(body)
 
 
-def _indented(text: str, low: int) -> int:
-    """Rank a paragraph whose first line is indented: the deeper, the weaker the gap before it."""
+def _rank(text: str, low: int) -> int:
+    """Rank the gap before a paragraph: the deeper its first line is indented, the weaker."""
+    if text[low] > " ":
+        return _PARAGRAPH
     line = text[low : low + _MAX_INDENT].expandtabs(4)
-    return _PARAGRAPH - min(len(line) - len(line.lstrip()), 20)
+    return _PARAGRAPH - min(len(line) - len(line.lstrip()), _DEEPEST_INDENT)
+
+
+def _hash(text: str, low: int, high: int) -> int:
+    """Hash the first words of a unit, and nothing of what follows it."""
+    return crc32(text[low : min(high, low + _HASHED)].encode())
 
 
 def _short(
@@ -169,8 +185,7 @@ def _short(
         new_ends += [right for _, right, _ in parts]
         new_keys.append(key)
         new_keys += [
-            crc32(text[left : left + _KEY_WORDS].encode()) + ((_ITEM if item else _SENTENCE) << 32)
-            for left, _, item in parts[1:]
+            _hash(text, left, right) + ((_ITEM if item else _SENTENCE) << 32) for left, right, item in parts[1:]
         ]
     return new_starts, new_ends, new_keys
 
@@ -182,7 +197,7 @@ def _weaken(made: Units, fenced: list[Span]) -> None:
         while at < len(made) and made.starts[at] <= low:
             at += 1
         while at < len(made) and made.starts[at] < high:
-            made.keys[at] = (made.keys[at] & _HASH) + (_FENCED << 32)
+            made.keys[at] = (made.keys[at] & _HASH_BITS) + (_FENCED << 32)
             at += 1
 
 
@@ -194,7 +209,7 @@ def _settle(made: Units, places: list[tuple[int, int]], levels: list[int]) -> No
         after = at + 1
         if after < len(made):
             if made.keys[after] < _ANY_HEADING:
-                words = made.keys[after] & _HASH
+                words = made.keys[after] & _HASH_BITS
                 made.keys[after] = words
             elif below > level:
                 made.keys[after] = _GLUED
