@@ -20,7 +20,7 @@ from headwater.engine import apply
 from headwater.engine.commit import Frontier, Positions
 from headwater.engine.job import Job
 from headwater.engine.plan import Decision, Ready, Repeat, Stale, plan
-from headwater.indexes import memory_tables
+from headwater.indexes import memory_tables, rules
 from headwater.indexes.port import Hit
 from headwater.model import fence
 from headwater.model.change import Change, Op
