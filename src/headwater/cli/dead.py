@@ -21,10 +21,10 @@ dead = typer.Typer(
     name="dead",
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="List, retry or discard the changes that could not be applied by their own fault.",
+    help="List, retry or discard changes that could not be applied.",
 )
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Documents whose dead letters are meant.")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Documents whose dead letters are meant.")]
 All = Annotated[bool, typer.Option("--all", help="All open ones of the stream.")]
 
 
@@ -42,13 +42,16 @@ def show(
 
 @dead.command()
 def retry(context: typer.Context, stream: Stream, ids: Ids = None, every: All = False, config: Config = None) -> None:
-    """Let the worker try dead letters again: straight through the fence, not through the log."""
+    """Let the worker try dead letters again.
+
+    They go straight through the fence, never back into the log.
+    """
     perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.RETRYING))
 
 
 @dead.command()
 def discard(context: typer.Context, stream: Stream, ids: Ids = None, every: All = False, config: Config = None) -> None:
-    """Give dead letters up: nobody tries them again, not even after a crash."""
+    """Give dead letters up for good."""
     perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.DISCARDED))
 
 
@@ -85,7 +88,8 @@ async def _move(config: Path, stream: str, wanted: frozenset[str] | None, state:
     left = sorted((wanted or frozenset()).difference(moved))
     for document in left:
         tell(f"{document}: has no open dead letter in {stream}")
-    tell(f"{len(moved)} dead letters are {state.value} now")
+    if moved or not left:
+        tell(f"{len(moved)} dead letters are {state.value} now")
     if moved and state is DeadState.RETRYING and not running:
         tell("no worker is running: `headwater run` takes them up")
     return Exit.FAILED if left else Exit.OK

@@ -19,7 +19,10 @@ def export(
     vectors: Annotated[bool, typer.Option("--vectors", help="The chunks' vectors too.")] = False,
     config: Config = None,
 ) -> None:
-    """Write every document of a stream's index, a line a document."""
+    """Write every document of a stream's index.
+
+    A line a document: {"id", "version", "deleted", "payload", "chunks": [{"id", "text", "digest"}]}.
+    """
     perform(_export(config_of(context, config), stream, deleted, vectors))
 
 

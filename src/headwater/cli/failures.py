@@ -28,6 +28,16 @@ class Failure(HeadwaterError):
     """The command could not do what it was told, and nothing is wrong with how it was called."""
 
 
+#: What the codes mean, for the reference.
+MEANINGS = {
+    Exit.OK: "done",
+    Exit.FAILED: "it failed: a line was rejected, a stream is paused",
+    Exit.USAGE: "wrong usage: an unknown option, stream or file",
+    Exit.CONFIGURATION: "the configuration has an error",
+    Exit.DEPENDENCY: "a dependency cannot be reached, or another has it",
+    Exit.GUARANTEE: "a guarantee is violated, or a stream halted before one was",
+}
+
 _CODES: dict[type[HeadwaterError], Exit] = {
     Mistake: Exit.USAGE,
     ConfigurationErrors: Exit.CONFIGURATION,
@@ -50,7 +60,7 @@ def explain(error: HeadwaterError) -> list[str]:
     if isinstance(error, Misconfigured):
         return [str(error)]
     tail = ". Nothing was lost: try again" if isinstance(error, Retry) else ""
-    return [f"headwater: {error}{tail}"]
+    return f"headwater: {error}{tail}".splitlines()
 
 
 def unknown_stream(name: str, streams: Iterable[str]) -> Mistake:

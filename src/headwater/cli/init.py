@@ -29,7 +29,7 @@ Remove the file, and the document leaves the index. A fence stays behind, so tha
 
 
 def init(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder to begin in.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to begin in.")] = Path(),
 ) -> None:
     """Write headwater.yaml and a folder of documents to begin with."""
     from headwater.settings.reference import template

@@ -16,7 +16,11 @@ from headwater.wiring import open_site
 
 
 def lint(context: typer.Context, json: Json = False, config: Config = None) -> None:
-    """Check the configuration; name every error with file, line and column."""
+    """Check the configuration; name every error with its place.
+
+    Exit 3 when there is one. --json writes {"ok", "errors"}, each error with file, line, column, path, expected, got
+    and hint.
+    """
     path = config_of(context, config)
     try:
         open_site(path, os.environ)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,5 +43,7 @@ async def opened(config: Path, stream: str | None = None) -> AsyncIterator[Site]
 
 def perform(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a verb's work, and end with the exit code that it returns."""
-    if code := asyncio.run(work):
+    code = asyncio.run(work)
+    sys.stdout.flush()
+    if code:
         raise typer.Exit(int(code))

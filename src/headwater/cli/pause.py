@@ -20,7 +20,10 @@ def pause(
     reason: Annotated[str, typer.Option("--reason", help="Why; others see it.")] = "paused by hand",
     config: Config = None,
 ) -> None:
-    """Pause a stream: changes still come in, and wait in the log."""
+    """Pause a stream.
+
+    Its worker settles what is in flight, and waits. Changes still come in, and wait in the log.
+    """
     perform(_pause(config_of(context, config), stream, reason.strip() or "paused by hand"))
 
 

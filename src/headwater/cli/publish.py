@@ -21,10 +21,15 @@ STDIN = Path("-")
 def publish(
     context: typer.Context,
     stream: Stream,
-    file: Annotated[Path, typer.Argument(metavar="[FILE|-]", help="JSON lines; - is stdin.")] = STDIN,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="JSON lines; - is stdin.")] = STDIN,
     config: Config = None,
 ) -> None:
-    """Append changes, one JSON object a line; print how many are durable and how many were rejected."""
+    """Append changes, one JSON object a line.
+
+    A line is {"id", "op": "upsert" or "delete", "body" or "text", "time"}; op is upsert and time is now when they are
+    left out, and unknown keys are kept as metadata. Prints {"appended", "rejected"} once what was appended is durable;
+    exit 1 when a line was rejected. The stream's worker may run meanwhile.
+    """
     perform(_publish(config_of(context, config), stream, file))
 
 

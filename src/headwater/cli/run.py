@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -42,7 +42,14 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A log line for each commit too.")] = False,
     config: Config = None,
 ) -> None:
-    """Work on all streams, until stopped; with --once until all that the log holds now is settled."""
+    """Work on all streams; with --once until the log is settled.
+
+    One worker works on a log at a time; a second one ends with exit code 4 and names the first. SIGTERM and SIGINT let
+    what is in flight be settled first; a second one ends the process at once, which is safe too.
+
+    Exit 0 when all is settled or when SIGTERM ended a worker that serves, 1 when a stream is paused, 3 for its
+    configuration, 4 when a dependency stays away, 5 when a stream halted; of several streams the worst.
+    """
     if timeout is not None and not once:
         raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
     perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose))
@@ -82,7 +89,7 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
             for line in meter.lines():
                 tell(line)
         await _tell_dead(site)
-    return stopper.exit_code(max(codes), once=timeout_s is not None)
+    return stopper.exit_code(codes, once=timeout_s is not None)
 
 
 async def _work(worker: StreamWorker, timeout_s: float | None) -> int:
@@ -92,15 +99,16 @@ async def _work(worker: StreamWorker, timeout_s: float | None) -> int:
     except Exception:  # noqa: BLE001 (a defect: shown whole, and the other streams go on)
         traceback.print_exc()
         return Exit.FAILED
-    return _judge(ended)
+    return _judge(ended, once=timeout_s is not None)
 
 
-def _judge(ended: Ended) -> int:
+def _judge(ended: Ended, *, once: bool) -> int:
     from headwater.engine.supervisor import End
 
     if ended.end is End.PAUSED:
         tell(f"{ended.stream} is paused: {ended.reason}; `headwater resume {ended.stream}` lets it go on")
-        return Exit.FAILED
+        # A worker that serves waits while it is paused, so only a signal ended it: that is no failure of its own.
+        return Exit.FAILED if once else STOPPED
     if ended.end is End.AWAY:
         tell(f"{ended.stream} gave up: {ended.reason}. Nothing was lost: run it again when that is back")
         return Exit.DEPENDENCY
@@ -164,10 +172,10 @@ class Stopper:
 
         return stop
 
-    def exit_code(self, worst: int, *, once: bool) -> int:
+    def exit_code(self, codes: Sequence[int], *, once: bool) -> int:
         """Return the process's exit code. A worker that serves and is told to end by SIGTERM has done all it should."""
-        if worst != STOPPED:
-            return worst
+        if max(codes) > 0 or STOPPED not in codes:
+            return max(codes)
         if self._signal is signal.SIGTERM and not once:
             return Exit.OK
         return 128 + (self._signal or signal.SIGINT)

@@ -31,7 +31,10 @@ def search(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Search a stream: the best chunks with their documents."""
+    """Search a stream: the best chunks with their documents.
+
+    --json writes {"stream", "generation", "hits": [{"id", "chunk", "text", "score", "version", "payload"}]}.
+    """
     if groups is not None:
         raise Mistake(f"stream {stream!r} declares no access, so there is nothing to search `--as`: leave it out")
     wanted = dict(map(_condition, where or []))

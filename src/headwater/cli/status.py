@@ -31,11 +31,15 @@ _ANY_EPOCH = (Epoch(1, "", 0),)
 
 def status(
     context: typer.Context,
-    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="One stream; else all.")] = None,
+    stream: Annotated[str | None, typer.Argument(metavar="STREAM", help="One stream; else all.")] = None,
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show lag, freshness, outcomes, embedding, index generations and dead letters of each stream."""
+    """Show how far each stream is, and what stands in its way.
+
+    --json writes {"streams": {NAME: {"lag", "freshness", "outcomes", "embedding", "generations", "dead_letters",
+    "paused", "worker"}}}.
+    """
     perform(_status(config_of(context, config), stream, json))
 
 

@@ -24,7 +24,11 @@ def trace(
     json: Json = False,
     config: Config = None,
 ) -> None:
-    """Show what became of each change of a document, with the time at each hop."""
+    """Show what became of each change of a document.
+
+    --json writes {"stream", "generation", "id", "receipts"}: every receipt in order, with the time at each hop, and for
+    an overtaken change by which.
+    """
     perform(_trace(config_of(context, config), stream, document, json))
 
 

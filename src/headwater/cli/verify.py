@@ -22,7 +22,11 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what is wrong; only while no worker runs.")] = False,
     config: Config = None,
 ) -> None:
-    """Compare the index with the log; exit 5 when it does not hold exactly what the log says."""
+    """Compare the index with the log.
+
+    Exit 5 when the index does not hold exactly what the log says. --json writes {"documents", "missing", "stale",
+    "orphans", "duplicates", "resurrected", "unverifiable", "ok"}.
+    """
     perform(_verify(config_of(context, config), stream, repair, json))
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import structlog
 
 from headwater.clock import Clock
@@ -71,11 +71,12 @@ class _Stamp:
 
     def __call__(self, _logger: object, _method: str, fields: Fields) -> Fields:
         moment = datetime.fromtimestamp(self._clock.now_us() / 1e6, UTC)
-        return {"time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **fields}
+        time = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"time": time, "level": fields.pop("level"), "event": fields.pop("event"), **fields}
 
 
 def _json(_logger: object, _method: str, fields: Fields) -> str:
-    return msgspec.json.encode(fields, enc_hook=str).decode()
+    return json.dumps(fields, default=str)
 
 
 def _text(_logger: object, _method: str, fields: Fields) -> str:
@@ -87,4 +88,4 @@ def _value(value: object) -> str:
     """Write a value so that it stays on its line and in its word."""
     text = str(value)
     plain = text.isprintable() and text and not set(text) & set(' "=')
-    return text if plain else msgspec.json.encode(text).decode()
+    return text if plain else json.dumps(text)

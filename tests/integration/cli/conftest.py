@@ -1,0 +1,38 @@
+"""Folders to call the command line in."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.cli.process import CONFIG, WITHOUT_SOURCE, Cli
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path)
+    yield made
+    for process in made.processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def articles(cli: Cli) -> Cli:
+    """A stream with a folder of two documents, all settled."""
+    cli.write("headwater.yaml", CONFIG)
+    cli.write("docs/fish.md", "# Fish\n\nTrout and salmon swim upstream in clear water.\n")
+    cli.write("docs/stars.md", "# Stars\n\nA telescope shows the rings of Saturn.\n")
+    cli("run", "--once")
+    return cli
+
+
+@pytest.fixture
+def notes(cli: Cli) -> Cli:
+    """A stream that is fed by `publish`."""
+    cli.write("headwater.yaml", WITHOUT_SOURCE)
+    return cli

@@ -1,0 +1,97 @@
+"""The real command line, a process a call, in a folder of its own, with the `hash` model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONFIG = """\
+log: sqlite:///headwater.db
+streams:
+  articles:
+    source: {folder: ./docs, rescan: 1s}
+    recipe:
+      embed: {model: hash}
+      payload: {title: title}
+"""
+WITHOUT_SOURCE = """\
+streams:
+  notes:
+    recipe:
+      embed: {model: hash}
+      payload: {kind: {from: kind, required: true}}
+"""
+
+
+class Cli:
+    """Calls `headwater` in one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("HEADWATER")}
+        self.processes: list[subprocess.Popen[str]] = []
+
+    def __call__(
+        self, *arguments: str, code: int = 0, stdin: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "headwater", *arguments],
+            cwd=self.folder,
+            env={**self.environment, **environment},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, f"{arguments}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str, code: int = 0, stdin: str = "") -> Any:
+        return json.loads(self(*arguments, code=code, stdin=stdin).stdout)
+
+    def lines(self, *arguments: str) -> list[Any]:
+        return [json.loads(line) for line in self(*arguments).stdout.splitlines()]
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "headwater", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.processes.append(process)
+        return process
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+def until(holds: Callable[[], bool], within_s: float = 30) -> None:
+    end = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < end, "it did not happen in time"
+        time.sleep(0.1)
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    """Read stderr up to the line that holds a text."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    pytest.fail(f"{text!r} was never said")
