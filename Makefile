@@ -23,6 +23,41 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
+demo: install corpus ## the main job on real documents: load, edit, delete, search, kill, restart, verify
+	$(BIN)/headwater demo --archives build/corpus/archives
+
+test: install corpus ## every test; on a laptop what lacks a service is skipped, in CI it fails
+	$(BIN)/pytest -n 2
+
+check: install ## lint, types, import layers, generated reference
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/python tools/reference.py --check
+
+format: install ## lint what can be mended, and format
+	$(BIN)/ruff check --fix --quiet
+	$(BIN)/ruff format --quiet
+
+bench: install corpus ## ratios against a bare loop, in one run; writes build/bench.json
+	$(BIN)/python -m bench
+
+simulate: install ## SEEDS=20000 schedules of the engine, with every fault
+	$(BIN)/python -m tests.simulation $(SEEDS)
+
+crash: install ## N=200 times SIGKILL at named points
+	$(BIN)/python -m tests.crash $(N)
+
+corpus: install build/corpus/report.json ## the release history of a real package's documentation
+
+build/corpus/report.json: tools/corpus.py
+	$(BIN)/python tools/corpus.py build/corpus
+	@touch $@
+
+reference: install ## write docs/reference anew from the code
+	$(BIN)/python tools/reference.py
+
 lock: ## compile requirements.lock anew (needs uv)
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev --quiet pyproject.toml -o requirements.lock
 
