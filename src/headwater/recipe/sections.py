@@ -136,7 +136,7 @@ def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tup
             continue
         mark = text[under]
         above = _line_before(text, begin, done)
-        if above and loose and above == mark * len(above) and len(above) >= 3:
+        if loose and _ROW.match(above) and above[0] == mark and not _ROW.match(title):
             found.append((text.rfind("\n", 0, begin - 1) + 1, match.end(), mark * 2, title))
         elif not above and _titular(line, title, match[0].rstrip(), loose=loose):
             found.append((begin, match.end(), mark, title))
