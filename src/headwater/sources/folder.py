@@ -109,9 +109,8 @@ class FolderSource:
         present = {found.id for found in walk.files}
         step = _Step()
         for document in sorted(known.keys() - present):
-            if not walk.knows(document) or not self._left(document):
-                continue
-            step.delete(document, self._clock.now_us())
+            if self._left(document):
+                step.delete(document, self._clock.now_us())
             if step.full():
                 yield step
                 step = _Step()

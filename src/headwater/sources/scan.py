@@ -33,13 +33,12 @@ class Content(NamedTuple):
 class Walk:
     """One walk over a folder: the files that it found, and what it could not look at.
 
-    `unread` are the ids, and the folders with their last slash, about which nothing is known: see `knows`.
+    What it did not find need not be gone, because folders may be unreadable or move meanwhile: ask `gone`.
     """
 
     def __init__(self, root: Path, wanted: Callable[[str], bool]) -> None:
         self.files: list[Found] = []
         self.skipped: list[tuple[str, str]] = []
-        self.unread: set[str] = set()
         self._root = root
         self._wanted = wanted
 
@@ -82,13 +81,7 @@ class Walk:
         except (OSError, Reject) as error:
             reason = error.reason if isinstance(error, Reject) else f"cannot be read: {error.strerror}"
             self.skipped.append((printable(name), reason))
-            self.unread |= {name, name + "/"}  # which of them it is may be just what could not be read
         return None
-
-    def knows(self, document: str) -> bool:
-        """Tell whether the walk could look where this document lies. What it could not look at stays indexed."""
-        above = (document[: at + 1] for at, char in enumerate(document) if char == "/")
-        return document not in self.unread and self.unread.isdisjoint(above)
 
 
 def check_root(root: Path) -> None:

@@ -233,6 +233,13 @@ class PollContract(Contract):
             assert sum(record.partition == partition for record in records) >= 10
 
     @played
+    async def test_every_partition_has_its_turn_in_small_polls(self, bench: Bench) -> None:
+        await bench.fill(*(f"k{number}" for number in range(60)), partitions=3)
+        reader = bench.reader(partitions=3)
+        records = [record for _ in range(6) for record in (await reader.poll(1, MUCH, 0)).records]
+        assert {record.partition for record in records} == {0, 1, 2}
+
+    @played
     async def test_an_empty_poll_waits_and_no_longer_than_told(self, bench: Bench) -> None:
         reader = bench.reader()
         await reader.poll(MANY, MUCH, 0)
@@ -473,6 +480,13 @@ class DeadLetterContract(Contract):
         letters = await ledger.dead(EVERY_STATE)
         assert len(letters) == 2 * len(others)
         assert {letter.state for letter in letters} == {DeadState.SETTLED}
+
+    @played
+    async def test_one_settlement_may_open_and_settle_a_letter(self, bench: Bench) -> None:
+        (record,) = await bench.fill("a")
+        both = (receipt(record, Outcome.DEAD), receipt(record, Outcome.INDEXED, revision=2))
+        await bench.reader().settle(Settlement({}, both))
+        assert (await bench.letter()).state is DeadState.SETTLED
 
     @played
     async def test_what_is_settled_or_discarded_stays(self, bench: Bench) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,15 +203,21 @@ def test_what_may_not_be_read_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPa
     bench.told()
     bench.put("open/a.txt", "two", OLD_NS + 1)
     bench.put("closed/a.txt", "two", OLD_NS + 1)
+
     # By hand, because the tests may run as a user whom no rights keep out.
-    name, real = ("_entries", scan._entries) if folder else ("open", os.open)
+    def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
+        def refuse(path: Path, *more: int) -> object:
+            if "closed" in str(path):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *more)
 
-    def refuse(path: Path, *more: int) -> object:
-        if "closed" in str(path):
-            raise PermissionError(13, "Permission denied")
-        return real(path, *more)
+        return refuse
 
-    monkeypatch.setattr(scan if folder else os, name, refuse)
+    if folder:
+        monkeypatch.setattr(scan, "_entries", refusing(scan._entries))
+        monkeypatch.setattr(Path, "lstat", refusing(Path.lstat))
+    else:
+        monkeypatch.setattr(os, "open", refusing(os.open))
     done = bench.synchronise()
     monkeypatch.undo()
     assert done == Pass(1, 0, (("closed" if folder else "closed/a.txt", "cannot be read: Permission denied"),))
