@@ -1,4 +1,4 @@
-"""Write docs/reference from the code; with --check, say whether it is up to date. Called by `make reference` and `make check`."""
+"""Write docs/reference from the code; with --check, say whether it is up to date."""
 
 from __future__ import annotations
 

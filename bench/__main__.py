@@ -1,0 +1,41 @@
+"""`python -m bench [NAME ...]`: all measurements, or those named. Prints a table and writes build/bench.json."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from bench import freshness, incremental, loading, memory, searching, startup
+from bench.report import Figure, report
+
+
+def main() -> int:
+    measurements = {
+        "memory": lambda: asyncio.run(memory.measure()),
+        "static": lambda: asyncio.run(loading.measure("static", ">= 0.8")),
+        "hash": _hash,
+        "incremental": lambda: asyncio.run(incremental.measure()),
+        "freshness": lambda: asyncio.run(freshness.measure()),
+        "search": lambda: asyncio.run(searching.measure()),
+        "startup": startup.measure,
+    }
+    chosen = sys.argv[1:] or list(measurements)
+    figures: list[Figure] = []
+    for name in chosen:
+        if name not in measurements:
+            print(f"no measurement is called {name}; there are {', '.join(measurements)}", file=sys.stderr)
+            return 2
+        print(f"measuring: {name}", flush=True)
+        figures += measurements[name]()
+    report(figures)
+    return 0
+
+
+def _hash() -> list[Figure]:
+    figures = asyncio.run(loading.measure("hash", ">= 0.3"))
+    asyncio.run(loading.profile("hash"))
+    return figures
+
+
+if __name__ == "__main__":
+    sys.exit(main())
