@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from headwater.cli.failures import unknown_stream
+from headwater.cli.output import flush
 from headwater.wiring import Site, open_site
 
 DEFAULT_CONFIG = Path("headwater.yaml")
@@ -44,6 +44,6 @@ async def opened(config: Path, stream: str | None = None) -> AsyncIterator[Site]
 def perform(work: Coroutine[Any, Any, int | None]) -> None:
     """Run a verb's work, and end with the exit code that it returns."""
     code = asyncio.run(work)
-    sys.stdout.flush()
+    flush()
     if code:
         raise typer.Exit(int(code))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
+
+from headwater.cli.failures import Failure
 
 #: What a document or a file name could steer a terminal with.
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
@@ -19,9 +23,30 @@ def tell(message: str) -> None:
 
 def say(line: str = "") -> None:
     """Write a line of data as people read it."""
-    print(line.translate(_CONTROLS))
+    with _stdout():
+        print(line.translate(_CONTROLS))
 
 
 def write_json(value: Mapping[str, Any]) -> None:
     """Write one JSON document on one line."""
-    sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+    with _stdout():
+        sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+
+
+def flush() -> None:
+    """Bring out what was written. At the end of every verb: an error at the interpreter's own end has no good form."""
+    with _stdout():
+        sys.stdout.flush()
+
+
+@contextmanager
+def _stdout() -> Iterator[None]:
+    """Turn what cannot be written into a message. A reader that went away is typer's affair."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        # What is left in the buffer goes nowhere, instead of failing again when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Failure(f"stdout: {error.strerror or error}. What was written is not complete") from error

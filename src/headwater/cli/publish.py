@@ -67,6 +67,8 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
 
 def _lines(file: Path) -> BinaryIO:
     if file == STDIN:
+        if sys.stdin is None:
+            raise Mistake("stdin is closed: name a file")
         if sys.stdin.isatty():
             tell("reading changes from the terminal, a JSON object a line; end with Ctrl-D")
         return sys.stdin.buffer

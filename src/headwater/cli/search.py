@@ -46,9 +46,14 @@ def _condition(text: str) -> tuple[str, Any]:
     if not key or not equals:
         raise Mistake(f"--where takes KEY=VALUE, not {text!r}")
     try:
-        return key, standard_json.loads(value)
+        wanted = standard_json.loads(value)
     except ValueError:
         return key, value
+    try:
+        standard_json.dumps(wanted, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise Mistake(f"--where {text!r} holds a lone surrogate") from None
+    return key, wanted
 
 
 async def _search(config: Path, stream: str, query: str, k: int, where: dict[str, Any], json: bool) -> None:

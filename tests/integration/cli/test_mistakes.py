@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,8 @@ def test_reading_before_the_first_run_makes_no_file(articles: Cli, tmp_path: Pat
         (["search", "articles"], "QUERY"),
         (["run", "--timeout", "10m"], "--once"),
         (["run", "--once", "--timeout", "10"], "unit"),
+        (["search", "articles", "x", "--where", 'k="\\ud800"'], "surrogate"),
+        (["trace", "articles", "\udcff"], "UTF-8"),
         (["swim"], "swim"),
     ],
 )
@@ -78,6 +82,17 @@ def test_another_model_is_refused(articles: Cli) -> None:
     articles.write("headwater.yaml", CONFIG.replace("model: hash", "model: static"))
     assert "recipe" in articles("run", "--once", code=3).stderr
     assert "model-drift" in articles("search", "articles", "x", code=5).stderr
+
+
+def test_a_full_disk_behind_stdout(articles: Cli) -> None:
+    with Path("/dev/full").open("w") as full:
+        export = subprocess.run(
+            [sys.executable, "-m", "headwater", "export", "articles"],
+            cwd=articles.folder, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert export.returncode == 1
+    assert "No space left" in export.stderr
+    assert "Traceback" not in export.stderr
 
 
 def test_help_and_version(cli: Cli) -> None:

@@ -80,3 +80,17 @@ def test_another_log_before_the_index_halts_until_it_is_accepted(cli: Cli) -> No
     cli("resume", "articles", "--accept-log-epoch")
     cli("run", "--once")
     assert cli.json("verify", "articles", "--json")["ok"]
+
+
+def test_what_stops_one_stream_leaves_the_others_alone(cli: Cli) -> None:
+    cli.write(
+        "headwater.yaml", "streams: {one: {recipe: {embed: {model: hash}}}, two: {recipe: {embed: {model: hash}}}}"
+    )
+    for stream in ("one", "two"):
+        cli("publish", stream, stdin='{"id": "a", "text": "alpha"}\n')
+    cli("pause", "one")
+    cli("run", "--once", code=1)
+    streams = cli.json("status", "--json")["streams"]
+    assert streams["one"]["outcomes"] == {}
+    assert streams["two"]["outcomes"] == {"indexed": 1}
+    assert cli("status").stdout.index("one") < cli("status").stdout.index("two")
