@@ -1,0 +1,1 @@
+"""What `headwater demo` shows, and the documents that it shows it on."""
