@@ -13,6 +13,8 @@ import typer
 
 from headwater.cli.failures import unknown_stream
 from headwater.cli.output import flush
+from headwater.cli.places import located
+from headwater.errors import Misconfigured
 from headwater.wiring import Site, open_site
 
 DEFAULT_CONFIG = Path("headwater.yaml")
@@ -37,6 +39,8 @@ async def opened(config: Path, stream: str | None = None) -> AsyncIterator[Site]
         raise unknown_stream(stream, site.streams)
     try:
         yield site
+    except Misconfigured as error:
+        raise located(error, config) from error
     finally:
         await site.close()
 

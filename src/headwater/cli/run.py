@@ -17,8 +17,9 @@ from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, exit_code, explain
 from headwater.cli.options import Config, config_of, opened, perform
 from headwater.cli.output import tell
+from headwater.cli.places import located
 from headwater.cli.progress import Meter, open_display
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, Misconfigured
 from headwater.observability.formats import LogFormat
 from headwater.settings.failures import Unfit
 from headwater.settings.units import duration_s
@@ -79,7 +80,7 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
             watching = asyncio.ensure_future(display.watch(site.clock))
             try:
                 with stopper:
-                    codes = await asyncio.gather(*(_work(worker, timeout_s) for worker in workers))
+                    codes = await asyncio.gather(*(_work(worker, timeout_s, config) for worker in workers))
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
@@ -92,17 +93,17 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
     return stopper.exit_code(codes, once=timeout_s is not None)
 
 
-async def _work(worker: StreamWorker, timeout_s: float | None) -> int:
+async def _work(worker: StreamWorker, timeout_s: float | None, config: Path) -> int:
     """Run one stream to its end; return its exit code. A defect ends this stream and leaves the others alone."""
     try:
         ended = await worker.run(once=timeout_s is not None, timeout_s=timeout_s)
     except Exception:  # noqa: BLE001 (a defect: shown whole, and the other streams go on)
         traceback.print_exc()
         return Exit.FAILED
-    return _judge(ended, once=timeout_s is not None)
+    return _judge(ended, config, once=timeout_s is not None)
 
 
-def _judge(ended: Ended, *, once: bool) -> int:
+def _judge(ended: Ended, config: Path, *, once: bool) -> int:
     from headwater.engine.supervisor import End
 
     if ended.end is End.PAUSED:
@@ -114,7 +115,8 @@ def _judge(ended: Ended, *, once: bool) -> int:
         return Exit.DEPENDENCY
     if ended.error is not None:
         tell(f"{ended.stream} halted:")
-        for line in explain(ended.error):
+        error = ended.error
+        for line in explain(located(error, config) if isinstance(error, Misconfigured) else error):
             tell(line)
         return exit_code(ended.error)
     if ended.end is End.STOPPED:

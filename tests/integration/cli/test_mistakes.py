@@ -80,8 +80,10 @@ def test_a_log_that_cannot_be_made(cli: Cli) -> None:
 
 def test_another_model_is_refused(articles: Cli) -> None:
     articles.write("headwater.yaml", CONFIG.replace("model: hash", "model: static"))
-    assert "recipe" in articles("run", "--once", code=3).stderr
+    assert "\nheadwater.yaml:5:5: streams.articles.recipe: " in articles("run", "--once", code=3).stderr
     assert "model-drift" in articles("search", "articles", "x", code=5).stderr
+    articles.write("headwater.yaml", CONFIG.replace("    recipe:", "    partitions: 4\n    recipe:"))
+    assert articles("status", code=3).stderr.startswith("headwater.yaml:5:5: streams.articles.partitions: ")
 
 
 def test_a_full_disk_behind_stdout(articles: Cli) -> None:
