@@ -1,0 +1,271 @@
+"""The named schedules that need the engine, and what it promises beside them. The others are in the index contract."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from headwater.engine.loop import Limits
+from headwater.engine.supervisor import End
+from headwater.errors import Retry
+from headwater.indexes.port import IndexWriter
+from headwater.log.port import Batch, LogReader
+from headwater.model.generation import Position
+from headwater.model.manifest import Answer, Mark, State, Write
+from headwater.model.receipt import DeadState, Settlement
+from headwater.observability.signals import Event
+from tests.integration.engine.harness import STREAM, Stream, play
+
+pytestmark = pytest.mark.parametrize("kind", ["memory", "sqlite"])
+
+
+class NeverSettles:
+    """A log reader of a worker that dies before its first commit."""
+
+    def __init__(self, inner: LogReader) -> None:
+        self.inner = inner
+        self.reached = asyncio.Event()
+
+    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
+        return await self.inner.poll(max_records, max_bytes, wait_s)
+
+    async def settle(self, settlement: Settlement) -> None:
+        self.reached.set()
+        await asyncio.Event().wait()
+
+    async def pause(self, partitions: frozenset[int]) -> None:
+        await self.inner.pause(partitions)
+
+    async def resume(self, partitions: frozenset[int]) -> None:
+        await self.inner.resume(partitions)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class SettlesWithout:
+    """A log reader whose commits hold back the offsets: receipts and dead letters are written, as beyond a gap."""
+
+    def __init__(self, inner: LogReader) -> None:
+        self.inner = inner
+
+    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
+        return await self.inner.poll(max_records, max_bytes, wait_s)
+
+    async def settle(self, settlement: Settlement) -> None:
+        await self.inner.settle(msgspec.structs.replace(settlement, frontier={}))
+
+    async def pause(self, partitions: frozenset[int]) -> None:
+        await self.inner.pause(partitions)
+
+    async def resume(self, partitions: frozenset[int]) -> None:
+        await self.inner.resume(partitions)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+class AppliesPart:
+    """An index that applies the first write of its first call with several, and then fails."""
+
+    def __init__(self, inner: IndexWriter) -> None:
+        self.inner = inner
+        self.failed = False
+        self.manifests, self.vectors, self.purge = inner.manifests, inner.vectors, inner.purge
+        self.generation, self.close = inner.generation, inner.close
+
+    async def apply(self, writes: Sequence[Write | Mark], positions: Sequence[Position] = ()) -> list[Answer]:
+        if len(writes) > 1 and not self.failed:
+            self.failed = True
+            await self.inner.apply(writes[:1])
+            raise Retry("index", "connection reset")
+        return await self.inner.apply(writes, positions)
+
+
+def test_c3_a_delete_before_a_poison_is_not_lost(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"))
+        await stream.once()
+        await stream.say(("d", None), ("d", "A!"))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {}
+        assert await stream.outcomes("d") == [(0, "indexed"), (1, "deleted"), (2, "dead")]
+
+    play(kind, tmp_path, story)
+
+
+def test_c3_the_newest_good_change_before_a_poison_is_taken_up(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A"), ("d", "AB"), ("d", "A!"), ("d", "?B"), ("e", "C"))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {"d": "AB", "e": "C"}
+        assert await stream.outcomes("d") == [(0, "superseded"), (1, "indexed"), (2, "dead"), (3, "dead")]
+        superseded = next(it for it in await stream.receipts("d") if it.version.offset == 0)
+        assert superseded.overtaken_by is not None
+        assert superseded.overtaken_by.offset == 1
+
+    play(kind, tmp_path, story)
+
+
+def test_c11_a_crash_between_apply_and_settle_repeats_nothing_and_loses_no_proof(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"), ("e", "C"))
+        await stream.once()
+        await stream.say(("d", "ABD"), ("e", None), ("f", None))
+        held: list[NeverSettles] = []
+
+        def wrap(inner: LogReader) -> LogReader:
+            held.append(NeverSettles(inner))
+            return held[0]
+
+        doomed = asyncio.ensure_future(stream.worker(reader=wrap).run(once=False))
+
+        async def applied() -> bool:
+            return len([it for it in await stream.stored() if it.manifest.version.offset >= 2]) == 3
+
+        await stream.until(applied)
+        assert held[0].reached.is_set()
+        doomed.cancel()
+        await asyncio.gather(doomed, return_exceptions=True)
+        assert [it for it in await stream.outcomes("d") if it[0] >= 2] == []
+        asked = len(stream.model.texts)
+        revisions = {it.manifest.id: it.manifest.revision for it in await stream.stored()}
+
+        assert (await stream.once()).end is End.DONE
+        assert len(stream.model.texts) == asked, "the repeat embedded again"
+        assert {it.manifest.id: it.manifest.revision for it in await stream.stored()} == revisions, "it wrote again"
+        assert await stream.outcomes("d") == [(0, "indexed"), (2, "indexed")]
+        assert await stream.outcomes("e") == [(1, "indexed"), (3, "deleted")]
+        assert await stream.outcomes("f") == [(4, "deleted")]
+        assert await stream.shown() == {"d": "ABD"}
+
+    play(kind, tmp_path, story)
+
+
+def test_c12_a_partial_apply_and_a_later_version_leave_whole_documents(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"), ("e", "AB"))
+        worker = stream.worker(writer=AppliesPart)
+        task = asyncio.ensure_future(worker.run(once=False))
+
+        async def out() -> bool:
+            return any(event is Event.OUTAGE_BEGAN for event, _ in stream.events)
+
+        await stream.until(out)
+        await stream.say(("d", "BC"), ("e", "BC"), ("d", "CD"))
+
+        async def done() -> bool:
+            return await stream.shown() == {"d": "CD", "e": "BC"}
+
+        await stream.until(done)
+        worker.stop()
+        await task
+        assert all(len(it.rows) == len(it.manifest.chunks) for it in await stream.stored())
+
+    play(kind, tmp_path, story)
+
+
+def test_c14_a_discarded_dead_letter_stays_discarded_after_a_crash(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"), ("d", "A!"))
+        worker = stream.worker(reader=SettlesWithout)
+        task = asyncio.ensure_future(worker.run(once=False))
+
+        async def dead() -> bool:
+            return bool(await stream.letters(DeadState.OPEN))
+
+        await stream.until(dead)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        letter = (await stream.letters())[0]
+        assert await stream.log.ledger(STREAM, 1).move("d", letter.version, DeadState.OPEN, DeadState.DISCARDED)
+        assert (await stream.once()).end is End.DONE
+        assert [it.state for it in await stream.letters()] == [DeadState.DISCARDED]
+        assert await stream.shown() == {"d": "AB"}
+
+    play(kind, tmp_path, story)
+
+
+def test_a_retried_dead_letter_goes_through_the_fence(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A!"), ("e", "B!"), ("e", "C"))
+        await stream.once()
+        # The older poison of e was overtaken by a good change, so only d's letter is there.
+        assert [it.document for it in await stream.letters()] == ["d"]
+        ledger = stream.log.ledger(STREAM, 1)
+        letter = (await stream.letters())[0]
+        assert await ledger.move("d", letter.version, DeadState.OPEN, DeadState.RETRYING)
+        await stream.once()
+        assert [(it.state, it.attempts) for it in await stream.letters()] == [(DeadState.OPEN, 2)]
+        stream.model.inner.healed = True
+        assert await ledger.move("d", letter.version, DeadState.OPEN, DeadState.RETRYING)
+        await stream.once()
+        assert [it.state for it in await stream.letters()] == [DeadState.SETTLED]
+        assert await stream.shown() == {"d": "A!", "e": "C"}
+
+    play(kind, tmp_path, story)
+
+
+def test_removals_do_not_wait_while_the_model_is_out(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"), ("e", "C"))
+        await stream.once()
+        stream.model.back.clear()
+        worker = stream.worker(limits=Limits(poll_wait_s=0.05, works=1, work_documents=1))
+        task = asyncio.ensure_future(worker.run(once=False))
+        await stream.say(("f", "D"), ("d", "ABD"), ("d", None), ("e", "#C"))
+
+        async def gone() -> bool:
+            return await stream.shown() == {}
+
+        await stream.until(gone)
+        assert {it.manifest.id: it.manifest.state for it in await stream.stored()} == {
+            "d": State.DELETED,
+            "e": State.FILTERED,
+        }
+        marks = await stream.log.history(STREAM, "headwater.s", 1).watermarks()
+        assert marks[0].committed == 2, "the commit stays contiguous: f waits for the model"
+        stream.model.back.set()
+
+        async def settled() -> bool:
+            return (await stream.log.history(STREAM, "headwater.s", 1).watermarks())[0].committed == 6
+
+        await stream.until(settled)
+        worker.stop()
+        await task
+        assert await stream.shown() == {"f": "D"}
+        assert await stream.outcomes("d") == [(0, "indexed"), (3, "superseded"), (4, "deleted")]
+
+    play(kind, tmp_path, story)
+
+
+def test_a_text_that_the_stream_holds_is_not_embedded_again(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "AB"))
+        await stream.once()
+        await stream.say(("e", "BA"), ("d", "ABC"), ("f", "C"))
+        await stream.once()
+        assert sorted(stream.model.texts) == ["A", "B", "C"]
+        assert await stream.shown() == {"d": "ABC", "e": "BA", "f": "C"}
+
+    play(kind, tmp_path, story)
+
+
+def test_too_many_rejected_changes_pause_the_stream(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(*((f"d{i}", "?B") for i in range(25)), ("good", "A"))
+        ended = await stream.once()
+        assert ended.end is End.PAUSED
+        assert "rejected" in ended.reason
+        assert (await stream.once()).end is End.PAUSED, "a paused stream is not worked on"
+        registry = stream.log.registry()
+        state = await registry.read(STREAM)
+        assert await registry.advance(STREAM, msgspec.structs.replace(state, paused=""))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {"good": "A"}
+
+    play(kind, tmp_path, story)
