@@ -183,7 +183,7 @@ class Site:
         source = FolderSource(folder.folder, folder.include, self.writer(stream), self.clock) if folder else None
         return StreamPorts(
             name=stream,
-            reader=self._kept(self._log(create=True).reader(stream, group(stream), GENERATION, settings.partitions)),
+            open_reader=lambda: self._log(create=True).reader(stream, group(stream), GENERATION, settings.partitions),
             history=self._history(stream, create=True),
             ledger=self._ledger(stream, create=True),
             registry=self._registry(create=True),

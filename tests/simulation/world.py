@@ -23,7 +23,7 @@ from headwater.errors import Reject
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexWriter
 from headwater.indexes.memory_tables import MemoryTables
 from headwater.log.codecs import json as codec
-from headwater.log.memory import MemoryLog
+from headwater.log.memory import MemoryLog, MemoryReader
 from headwater.model.change import Change, Outgoing
 from headwater.model.document import Derived, Fingerprints, Piece
 from headwater.model.receipt import DeadState
@@ -115,11 +115,11 @@ class LetterRecipe:
 class Worker:
     """One worker process, as far as the world can see it."""
 
-    worker: StreamWorker
-    reader: FaultyReader
-    inner: object
     faults: Faults
+    worker: StreamWorker | None = None
     task: asyncio.Task[Ended] | None = None
+    reader: MemoryReader | None = None  # that of its session: a new one after each pause
+    mine: set[int] = field(default_factory=set)  # the partitions that the group gave it
 
 
 @dataclass
@@ -176,12 +176,17 @@ class World:
     def start(self) -> Worker:
         number = len(self.workers)
         faults = Faults(self.seed * 1000 + number, RATES, self.clock, self.counts)
-        inner = self.log.reader(STREAM, GROUP, GENERATION, self.partitions)
-        reader = FaultyReader(inner, faults, self.clock)
+        worker = Worker(faults)
+
+        def open_reader() -> FaultyReader:
+            worker.reader = self.log.reader(STREAM, GROUP, GENERATION, self.partitions)
+            self.log.assign(worker.reader, worker.mine)
+            return FaultyReader(worker.reader, faults, self.clock)
+
         tables = FaultyTables(self.tables, faults, self.watch)
         ports = StreamPorts(
             name=STREAM,
-            reader=reader,
+            open_reader=open_reader,
             history=self.log.history(STREAM, GROUP, self.partitions),
             ledger=self.log.ledger(STREAM, GENERATION),
             registry=self.log.registry(),
@@ -201,14 +206,18 @@ class World:
             control_s=2.0,
             grace_s=1.0,
         )
-        worker = Worker(StreamWorker(ports, machine), reader, inner, faults)
+        worker.worker = StreamWorker(ports, machine)
         worker.task = asyncio.ensure_future(worker.worker.run(once=False))
         self.workers.append(worker)
         self.note(f"starts worker {number}")
         return worker
 
     def give(self, worker: Worker, partitions: Sequence[int]) -> None:
-        self.log.assign(worker.inner, partitions)  # type: ignore[arg-type]
+        for other in self.workers:
+            other.mine.difference_update(partitions)
+        worker.mine.update(partitions)
+        if worker.reader is not None:
+            self.log.assign(worker.reader, partitions)
         self.note(f"gives {list(partitions)} to worker {self.workers.index(worker)}")
 
     def alive(self) -> list[Worker]:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
+from functools import partial
 
 import msgspec
 
@@ -29,6 +30,7 @@ from headwater.model.document import Fingerprints, Recipe
 from headwater.model.generation import Generation, GenerationState
 from headwater.model.receipt import DeadState
 from headwater.model.registry import Epoch, StreamState
+from headwater.model.version import Place
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Outage, Patience
 from headwater.sources.port import Source
@@ -54,10 +56,14 @@ class Ended(msgspec.Struct, frozen=True):
 
 
 class StreamPorts(msgspec.Struct, frozen=True):
-    """All that a stream's worker works with. `recipe` makes the recipe with a number, `decode` reads a record."""
+    """All that a stream's worker works with.
+
+    `open_reader` joins the group anew: a reader tells of its assignment once, so each session has its own. `recipe`
+    makes the recipe with a number, `decode` reads a record.
+    """
 
     name: str
-    reader: LogReader
+    open_reader: Callable[[], LogReader]
     history: LogHistory
     ledger: Ledger
     registry: Registry
@@ -135,12 +141,21 @@ class StreamWorker:
         if state.paused:
             return Ended(ports.name, End.PAUSED, state.paused)
         opening, recipe = await self._open(state)
-        loop = self._loop(opening, recipe)
+        reader = ports.open_reader()
+        try:
+            return await self._run_loop(reader, opening, recipe, once=once)
+        finally:
+            await reader.close()
+
+    async def _run_loop(self, reader: LogReader, opening: Opening, recipe: Recipe, *, once: bool) -> Ended:
+        ports = self._ports
+        loop = self._loop(reader, opening, recipe)
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
         if ports.source is not None:
             await self._synchronise(ports.source)
         await self._retake(loop, opening.epochs)
-        goal = {p: m.high for p, m in (await ports.history.watermarks()).items()} if once else None
+        watermarks = await self.patience.call(ports.history.watermarks)
+        goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
         return await self._attend(loop, opening.epochs, goal)
 
     async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
@@ -159,7 +174,8 @@ class StreamWorker:
         opening = open_stream(situation)
         digest = ".".join(msgspec.structs.astuple(fingerprints))
         number = state.recipe if state.recipe_digest == digest else state.recipe + 1
-        if opening.minted or number != state.recipe:
+        # A person's word is used up by this opening: left standing it would excuse a later rewind that nobody saw.
+        if opening.minted or number != state.recipe or state.accept_epoch:
             await self._advance(state, opening, number, digest)
         recipe = ports.recipe(number)
         last = opening.epochs[-1]
@@ -197,9 +213,19 @@ class StreamWorker:
         found: dict[int, bytes | None] = {}
         for position in generation.positions if generation else ():
             found[position.partition] = None
-            async for record in self._ports.history.read(position.partition, position.offset - 1, position.offset):
+            if record := await self._record(Place(position.partition, position.offset - 1)):
                 found[position.partition] = self._ports.decode(record, state.epochs or _ANY_EPOCH).digest
         return found
+
+    async def _record(self, place: Place) -> Record | None:
+        """Read one record of history. None: the log does not hold it."""
+
+        async def read() -> Record | None:
+            async for record in self._ports.history.read(place.partition, place.offset, place.offset + 1):
+                return record
+            return None
+
+        return await self.patience.call(read)
 
     async def _advance(self, state: StreamState, opening: Opening, recipe: int, digest: str) -> None:
         new = msgspec.structs.replace(
@@ -227,10 +253,10 @@ class StreamWorker:
         )
         await self.patience.call(lambda: ports.catalogue.create(generation))
 
-    def _loop(self, opening: Opening, recipe: Recipe) -> Loop:
+    def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe) -> Loop:
         ports, machine = self._ports, self._machine
         parts = Parts(
-            reader=Rewound(ports.reader, ports.history, opening.starts),
+            reader=Rewound(reader, ports.history, opening.starts),
             decode=lambda record: ports.decode(record, opening.epochs),
             recipe=recipe,
             gateway=Gateway(ports.embedder, self.patience),
@@ -290,8 +316,7 @@ class StreamWorker:
         ports = self._ports
         letters = await self.patience.call(lambda: ports.ledger.dead(frozenset({DeadState.RETRYING})))
         for letter in letters:
-            place = letter.place
-            async for record in ports.history.read(place.partition, place.offset, place.offset + 1):
+            if record := await self._record(letter.place):
                 loop.retake([ports.decode(record, epochs)])
 
     async def _rescan(self) -> None:
@@ -337,7 +362,10 @@ class StreamWorker:
         self._machine.emit(Event.STREAM_PAUSED, {"stream": name, "reason": reason})
         while True:
             state = await self.patience.call(lambda: registry.read(name))
-            if state.paused or await registry.advance(name, msgspec.structs.replace(state, paused=reason)):
+            paused = msgspec.structs.replace(state, paused=reason)
+            if state.paused:
+                return
+            if await self.patience.call(partial(registry.advance, name, paused)):
                 return
 
     async def _until_resumed(self) -> bool:

@@ -87,7 +87,7 @@ class Stream:
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
-            reader=reader(self.log.reader(STREAM, GROUP, GENERATION, 1)),
+            open_reader=lambda: reader(self.log.reader(STREAM, GROUP, GENERATION, 1)),
             history=self.log.history(STREAM, GROUP, 1),
             ledger=self.log.ledger(STREAM, GENERATION),
             registry=self.log.registry(),

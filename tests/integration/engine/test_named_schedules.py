@@ -269,3 +269,33 @@ def test_too_many_rejected_changes_pause_the_stream(kind: str, tmp_path: Path) -
         assert await stream.shown() == {"good": "A"}
 
     play(kind, tmp_path, story)
+
+
+def test_a_worker_that_serves_goes_on_after_a_pause(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        registry = stream.log.registry()
+        worker = stream.worker()
+        task = asyncio.ensure_future(worker.run(once=False))
+        await stream.say(("d", "A"))
+
+        async def first() -> bool:
+            return bool((await registry.read(STREAM)).serial) and await stream.shown() == {"d": "A"}
+
+        await stream.until(first)
+        state = await registry.read(STREAM)
+        assert await registry.advance(STREAM, msgspec.structs.replace(state, paused="a person said so"))
+        await stream.clock.sleep(0.5)
+        await stream.say(("d", "AB"))
+        await stream.clock.sleep(0.5)
+        assert await stream.shown() == {"d": "A"}
+        state = await registry.read(STREAM)
+        assert await registry.advance(STREAM, msgspec.structs.replace(state, paused=""))
+
+        async def second() -> bool:
+            return await stream.shown() == {"d": "AB"}
+
+        await stream.until(second)
+        worker.stop()
+        assert (await task).end is End.STOPPED
+
+    play(kind, tmp_path, story)

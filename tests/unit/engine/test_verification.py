@@ -65,7 +65,7 @@ class World:
 
         ports = StreamPorts(
             name=STREAM,
-            reader=self.log.reader(STREAM, STREAM, 1, self.partitions),
+            open_reader=lambda: self.log.reader(STREAM, STREAM, 1, self.partitions),
             history=self.log.history(STREAM, STREAM, self.partitions),
             ledger=self.log.ledger(STREAM, 1),
             registry=self.log.registry(),
