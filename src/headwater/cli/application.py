@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +10,7 @@ import typer
 
 from headwater import __version__
 from headwater.cli.dead import dead
+from headwater.cli.demo import demo
 from headwater.cli.export import export
 from headwater.cli.init import init
 from headwater.cli.lint import lint
@@ -58,12 +57,10 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, demo)
 
 for verb in _BEFORE:
     app.command()(verb)
 app.add_typer(dead)
 for verb in _BEHIND:
     app.command()(verb)
-if importlib.util.find_spec("headwater.cli.demo"):
-    app.command("demo")(importlib.import_module("headwater.cli.demo").demo)
