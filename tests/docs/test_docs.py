@@ -1,0 +1,50 @@
+"""The docs are true: their commands run, their links lead somewhere, and every verb and guarantee is in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulation.safeguards import SAFEGUARDS
+from tools.reference import PAGES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES_OF_DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=name)
+def test_the_commands_of_a_how_to_page_run(page: Path, tmp_path: Path) -> None:
+    script = "\n".join(BLOCK.findall(page.read_text()))
+    assert script, "it has no commands"
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-euxc", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("page", PAGES_OF_DOCS, ids=name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text()):
+        if not target.startswith(("http:", "https:")):
+            assert (page.parent / target).exists(), f"{target} does not exist"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_the_reference_is_what_the_code_says(page: str) -> None:
+    assert (ROOT / page).read_text() == PAGES[page](), "run `make reference`"
+
+
+def test_every_safeguarded_guarantee_is_in_the_contract() -> None:
+    contract = (ROOT / "docs/explanation/contract.md").read_text()
+    for guarantee in {safeguard.broken for safeguard in SAFEGUARDS}:
+        assert f"| {guarantee} |" in contract
