@@ -49,7 +49,7 @@ def crashing(site: Site, death: Death) -> StreamPorts:
     writer = CrashingWriter(site.writer(STREAM), death)
     return replace(
         ports,
-        reader=CrashingReader(ports.reader, death),
+        open_reader=lambda: CrashingReader(ports.open_reader(), death),
         writer=CrashingIndexWriter(ports.writer, death),
         embedder=CrashingEmbedder(ports.embedder, death),
         source=FolderSource(folder.folder, folder.include, writer, site.clock),
