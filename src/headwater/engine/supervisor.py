@@ -232,7 +232,10 @@ class StreamWorker:
             state, epochs=opening.epochs, recipe=recipe, recipe_digest=digest, accept_epoch=False
         )
         registry, name = self._ports.registry, self._ports.name
-        if not await self.patience.call(lambda: registry.advance(name, new)):
+        won = await self.patience.call(lambda: registry.advance(name, new))
+        # A call that timed out may have won all the same: then its repeat finds what it wrote itself.
+        written = msgspec.structs.replace(new, serial=state.serial + 1)
+        if not won and await self.patience.call(lambda: registry.read(name)) != written:
             raise Halt("cutover-flap", "another worker changed the stream's registry entry meanwhile", "Start again")
 
     async def _create(self, recipe: Recipe, epoch: Epoch) -> None:
