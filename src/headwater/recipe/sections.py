@@ -2,8 +2,7 @@
 
 Markdown has ATX headings (`## Title`) and setext ones (underlined), none of them inside fenced code. Plain text has
 underlined headings as reStructuredText writes them: the adornment's first appearance sets its level. An underline
-shorter than its title still counts from four characters on, as docutils has it, so that an edit of a title does not
-unmake its section.
+shorter than its title still counts from three characters on, so that an edit of a title does not unmake its section.
 """
 
 from __future__ import annotations
@@ -24,6 +23,8 @@ _CLOSING = re.compile(r"(?:^|[ \t])#+$")
 _SETEXT = re.compile(r"^(?:={2,}|-{2,})[ \t\r]*$", re.MULTILINE)
 _ADORNMENT = re.compile(r"^([!-/:-@\[-`{-~])\1{2,}[ \t\r]*$", re.MULTILINE)
 _ROW = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\Z")
+#: Three of these under a line are more often an ellipsis or a fence than an underline.
+_ALSO_PROSE = ".`"
 _FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)", re.MULTILINE)
 
 
@@ -149,7 +150,8 @@ def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tup
 def _titular(line: str, title: str, under: str, *, loose: bool) -> bool:
     """Tell whether a line can be a title above this underline."""
     if loose:
-        return not line[0].isspace() and len(under) >= min(len(title), 4) and not _ROW.match(title)
+        enough = 4 if under[0] in _ALSO_PROSE else 3
+        return not line[0].isspace() and len(under) >= min(len(title), enough) and not _ROW.match(title)
     return not line.startswith(("    ", "\t", ">", "#", "- ", "* ", "+ ", "|"))
 
 

@@ -48,6 +48,8 @@ def test_markdown(text: str, expected: list[tuple[int, str]]) -> None:
         ("two lines\nof text\n----------\n", []),
         ("    indented\n    --------\n", []),
         ("text\n\n----\n\ntext", []),
+        (">>> code\n...\n", []),
+        ("A command:\n```\nls\n```\n", []),
         ("A\n===\nB\n===\n", [(1, "A"), (1, "B")]),
         ("===  ===\na    b\n===  ===\n", []),
         ("# A\n\ntext", []),
