@@ -31,11 +31,14 @@ class Outage(msgspec.Struct, frozen=True):
 def pause_s(attempt: int, roll: float, after_s: float | None) -> float:
     """Return how long to wait before the next attempt: doubling, capped, with jitter over its upper half.
 
-    `attempt` counts from 1, `roll` is in [0, 1). A dependency that names a time (`after_s`) is taken at its word.
+    `attempt` counts from 1, `roll` is in [0, 1). A dependency that names a time (`after_s`) is taken at its word,
+    but never asked in a tight loop.
     """
+    jitter = 0.5 + roll / 2
     if after_s is not None:
-        return after_s
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** (attempt - 1)) * (0.5 + roll / 2)
+        return max(after_s, FIRST_PAUSE_S * jitter)
+    # The exponent is bounded too: an outage of hours would overflow it.
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16)) * jitter
 
 
 class Patience:
@@ -50,6 +53,7 @@ class Patience:
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Await `operation()` until it raises no Retry. Everything else that it raises goes up."""
         attempt = 0
+        failed: set[str] = set()
         while True:
             try:
                 result = await operation()
@@ -57,10 +61,10 @@ class Patience:
                 attempt += 1
                 self._away(retry)
                 await self._clock.sleep(pause_s(attempt, self._dice.random(), retry.after_s))
-                failed = retry.dependency
+                failed.add(retry.dependency)
             else:
-                if attempt:
-                    self._back(failed)
+                for dependency in sorted(failed):
+                    self._back(dependency)
                 return result
 
     def _away(self, retry: Retry) -> None:

@@ -107,8 +107,10 @@ def check(answer: Embedded, asked: int, name: str, dimensions: int) -> list[byte
     norms = np.linalg.norm(vectors, axis=1)
     if not (np.isfinite(norms) & (norms > 0)).all():
         raise Reject("the model's vector is not finite, or zero")
-    if (np.abs(norms - 1) > NORM_TOLERANCE).any():
-        vectors = vectors / norms[:, None]
+    # Row by row: what stands beside a text in its batch must not show in its vector.
+    long = np.abs(norms - 1) > NORM_TOLERANCE
+    if long.any():
+        vectors = np.where(long[:, None], vectors / norms[:, None], vectors)
     if answer.index != tuple(range(asked)):
         vectors = vectors[np.argsort(answer.index)]
     data = np.ascontiguousarray(vectors, dtype="<f4").tobytes()

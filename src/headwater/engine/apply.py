@@ -23,7 +23,7 @@ from headwater.indexes.port import IndexWriter
 from headwater.model.change import Change, Undecodable
 from headwater.model.document import Recipe
 from headwater.model.fence import FROZEN
-from headwater.model.manifest import Answer, Mark, Verdict, Write
+from headwater.model.manifest import Answer, Mark, State, Verdict, Write
 from headwater.model.receipt import Counts, Receipt, Usage
 from headwater.model.version import compare
 from headwater.patience import Patience
@@ -88,6 +88,11 @@ class Applier:
     def _decide(self, job: Job) -> Ready | Derive | None:
         """Decide about the newest change left. None: it needs no write, or it is poison."""
         change = job.left[0]
+        nothing = job.stored is None or job.stored.state is State.ABSENT
+        if job.refused and nothing:
+            job.below_floor(self._recipe.number)
+            return None
+        job.refused = False
         if isinstance(change, Undecodable):
             if job.stored is not None and compare(job.stored.version, change.version) >= 0:
                 job.overtaken(job.stored)
@@ -184,6 +189,9 @@ class Applier:
         for (job, write, counts), answer in zip(writes, await self._patience.call(once), strict=True):
             if answer.verdict is not Verdict.APPLIED:
                 job.poison = None
+                # Nothing was newer, so it was the floor, or a fence that came meanwhile: the next look tells which.
+                nothing = job.stored is None or job.stored.state is State.ABSENT
+                job.refused = nothing and answer.verdict is Verdict.STALE
             elif isinstance(write, Mark):
                 job.buried(self._recipe.number, answer.revision)
             else:

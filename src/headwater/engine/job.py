@@ -8,9 +8,9 @@ import msgspec
 
 from headwater.engine.ordering import Chain, Waiting
 from headwater.model.change import Change
-from headwater.model.manifest import Manifest, Outcome
+from headwater.model.manifest import Manifest, Outcome, State
 from headwater.model.receipt import Counts, Receipt
-from headwater.model.version import Place
+from headwater.model.version import BEFORE_ALL, Place
 
 
 class Job:
@@ -24,6 +24,7 @@ class Job:
         self.poison: str | None = None  # why the newest change left cannot be applied, until that is marked
         self.counts: Counts | None = None  # what its embedding cost, should the write have to be repeated
         self.embedded_us = 0
+        self.refused = False  # a write of it was stale although the index held nothing
 
     def __repr__(self) -> str:
         return f"Job({len(self.left)} left, {len(self.receipts)} receipts)"
@@ -55,6 +56,23 @@ class Job:
         for change in self.left:
             receipt = _receipt(change, by, Outcome.STALE)
             self.receipts.append(msgspec.structs.replace(receipt, overtaken_by=by.version))
+        self.left.clear()
+
+    def below_floor(self, recipe: int) -> None:
+        """The index holds nothing of the document, and takes nothing so old: a later fence of it was collected."""
+        nothing = Manifest(
+            id=self.id,
+            version=BEFORE_ALL,
+            place=self.left[0].place,
+            recipe=recipe,
+            state=State.ABSENT,
+            outcome=Outcome.STALE,
+            outcome_us=0,
+            body_digest=b"",
+        )
+        for change in self.left:
+            receipt = _receipt(change, nothing, Outcome.STALE)
+            self.receipts.append(msgspec.structs.replace(receipt, reason="it is older than the index's floor"))
         self.left.clear()
 
     def buried(self, recipe: int, revision: int) -> None:

@@ -126,7 +126,7 @@ class Loop:
                 if self._over():
                     return
                 done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
+                for task in [task for task in self._tasks if task in done]:  # a set has no order of its own
                     self._tasks.pop(task)(task.result())
         finally:
             await self._abandon()
@@ -229,7 +229,7 @@ class Loop:
             self._start("removal", self._applier.settle(chains), self._note)
 
     def _lose(self, partitions: frozenset[int]) -> None:
-        self._ordering.forget(partitions)
+        self._ordering.forget(partitions, self._retaken)
         for partition in partitions:
             self._frontier.revoke(partition)
             self._positions.forget(partition)

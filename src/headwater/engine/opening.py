@@ -54,7 +54,7 @@ def open_stream(situation: Situation) -> Opening:
     adopt = generation is not None and (
         generation.log_identity != situation.identity or generation.log_epoch != epochs[-1].number
     )
-    return Opening(epochs, minted is not None, adopt, _starts(situation))
+    return Opening(epochs, minted is not None, adopt, _starts(situation, epochs))
 
 
 def _mint(situation: Situation) -> Epoch | None:
@@ -75,7 +75,10 @@ def _mint(situation: Situation) -> Epoch | None:
     if last is None:
         return Epoch(number, situation.identity, partitions)
     if last.partitions != partitions or last.identity != situation.identity:
-        return Epoch(number, situation.identity, partitions, {p: m.high for p, m in situation.watermarks.items()})
+        # Where a partition is new, all of it was written after the number changed.
+        old = range(last.partitions)
+        boundaries = {p: marks.high if p in old else 0 for p, marks in situation.watermarks.items()}
+        return Epoch(number, situation.identity, partitions, boundaries)
     return None
 
 
@@ -85,6 +88,9 @@ def _not_its_log(situation: Situation) -> str | None:
         return None
     if generation.log_identity != situation.identity:
         return "the index was built from another log"
+    known = situation.state.epochs[-1].number if situation.state.epochs else 0
+    if generation.log_epoch > known:
+        return f"the index has seen log epoch {generation.log_epoch}, and the log knows of {known}"
     for position in generation.positions:
         marks = situation.watermarks.get(position.partition)
         if marks is None or _beyond(position, situation.state.epochs):
@@ -111,7 +117,7 @@ def _beyond(position: Position, epochs: tuple[Epoch, ...]) -> bool:
     )
 
 
-def _starts(situation: Situation) -> dict[int, int]:
+def _starts(situation: Situation, epochs: tuple[Epoch, ...]) -> dict[int, int]:
     generation = situation.generation
     known = {p.partition: p for p in generation.positions} if generation else {}
     same_log = generation is None or generation.log_identity == situation.identity
@@ -119,7 +125,7 @@ def _starts(situation: Situation) -> dict[int, int]:
     for partition, marks in situation.watermarks.items():
         position = known.get(partition) if same_log else None
         # A row behind the committed offsets is that of a new index, or of one restored from a backup: go back to it.
-        start = min(marks.committed, position.offset if position else marks.low)
+        start = min(marks.committed, _settled_to(position, epochs, marks.low) if position else marks.low)
         if start < marks.low:
             raise Halt(
                 "log-truncation-gap",
@@ -128,3 +134,12 @@ def _starts(situation: Situation) -> dict[int, int]:
             )
         starts[partition] = start
     return starts
+
+
+def _settled_to(position: Position, epochs: tuple[Epoch, ...], low: int) -> int:
+    """Return the offset up to which the index knows this log. What a later epoch began anew, it does not."""
+    began = min(
+        (epoch.boundaries.get(position.partition, 0) for epoch in epochs if epoch.number > position.epoch),
+        default=position.offset,
+    )
+    return position.offset if began >= position.offset else max(low, began)

@@ -8,12 +8,13 @@ waiting change.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Collection
 
 import msgspec
 
 from headwater.errors import Halt
 from headwater.model.change import Change, Undecodable
-from headwater.model.version import compare, newer
+from headwater.model.version import Place, compare, newer
 
 Waiting = Change | Undecodable
 
@@ -79,10 +80,11 @@ class Ordering:
         """The document's work is done: what waits of it may be taken."""
         self._busy.discard(document)
 
-    def forget(self, partitions: frozenset[int]) -> None:
-        """Drop what waits from these partitions: they are another worker's now."""
+    def forget(self, partitions: frozenset[int], keep: Collection[Place] = ()) -> None:
+        """Drop what waits from these partitions: they are another worker's now. What was not polled stays (`keep`)."""
         for document, chain in list(self._waiting.items()):
-            self._drop(document, tuple(change for change in chain if change.place.partition in partitions))
+            gone = (it for it in chain if it.place.partition in partitions and it.place not in keep)
+            self._drop(document, tuple(gone))
 
     def _drop(self, document: str, changes: tuple[Waiting, ...]) -> None:
         if not changes:

@@ -14,7 +14,7 @@ from headwater.engine.ordering import REWIND_CURE
 from headwater.errors import Halt
 from headwater.model.change import Change, Op, digest, digest_value
 from headwater.model.document import Derived
-from headwater.model.manifest import ChunkRef, Manifest, Outcome, Row, State, Write
+from headwater.model.manifest import Cause, ChunkRef, Manifest, Outcome, Row, State, Write
 from headwater.model.receipt import Counts
 from headwater.model.version import compare
 
@@ -116,6 +116,7 @@ def _unchanged(change: Change, stored: Manifest, recipe: int, now_us: int) -> Re
         recipe=recipe,
         outcome=Outcome.UNCHANGED,
         outcome_us=now_us,
+        cause=Cause.CHANGE,
     )
     chunks = len(stored.chunks)
     return Ready(Write(manifest=manifest, base=stored.revision), Counts(chunks=chunks, kept=chunks))

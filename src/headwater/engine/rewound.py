@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from headwater.log.port import Batch, LogHistory, LogReader
 from headwater.model.change import Record
@@ -13,14 +13,15 @@ from headwater.model.receipt import Settlement
 class Rewound:
     """Wraps a LogReader: of each partition it hands out the records from `starts` on, first those from history.
 
-    Memory stays bounded by what one poll asks for.
+    Memory stays bounded by what one poll asks for. A partition that is assigned again begins where it is settled in the
+    index, and history that could not be read is read again: nothing between is skipped.
     """
 
     def __init__(self, inner: LogReader, history: LogHistory, starts: Mapping[int, int]) -> None:
         self._inner = inner
         self._history = history
         self._starts = dict(starts)
-        self._backlog: deque[AsyncIterator[Record]] = deque()
+        self._backlog: deque[tuple[int, int, int]] = deque()  # (partition, next offset, end)
         self._held: Batch = Batch()
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
@@ -33,10 +34,10 @@ class Rewound:
         batch = await self._inner.poll(max_records, max_bytes, wait_s)
         assigned = dict(batch.assigned)
         for partition, committed in batch.assigned.items():
-            start = self._starts.pop(partition, committed)
+            start = self._starts.get(partition, committed)
             if start < committed:
                 assigned[partition] = start
-                self._backlog.append(self._history.read(partition, start, committed))
+                self._backlog.append((partition, start, committed))
         if not self._backlog:
             return batch
         self._held = Batch(records=batch.records)
@@ -45,19 +46,24 @@ class Rewound:
     async def _page(self, max_records: int, max_bytes: int) -> list[Record]:
         page: list[Record] = []
         size = 0
-        while self._backlog and len(page) < max_records and size < max_bytes:
-            try:
-                record = await anext(self._backlog[0])
-            except StopAsyncIteration:
+        while self._backlog and not page:
+            partition, start, end = self._backlog[0]
+            async for record in self._history.read(partition, start, end):
+                if page and (len(page) >= max_records or size + record.size_bytes > max_bytes):
+                    break
+                page.append(record)
+                size += record.size_bytes
+            else:
                 self._backlog.popleft()
                 continue
-            page.append(record)
-            size += record.size_bytes
+            self._backlog[0] = (partition, page[-1].offset + 1, end)
         return page
 
     async def settle(self, settlement: Settlement) -> None:
         """As the port says: offsets before the committed ones change nothing, receipts are written."""
         await self._inner.settle(settlement)
+        for partition in settlement.frontier.keys() & self._starts.keys():
+            self._starts[partition] = max(self._starts[partition], settlement.frontier[partition])
 
     async def pause(self, partitions: frozenset[int]) -> None:
         """As the port says."""
