@@ -137,9 +137,10 @@ def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tup
             continue
         mark = text[under]
         above = _line_before(text, begin, done)
-        if loose and _ROW.match(above) and above[0] == mark and not _ROW.match(title):
+        row = match[0].rstrip()
+        if loose and _ROW.match(above) and above[0] == mark and _enough(row) and not _ROW.match(title):
             found.append((text.rfind("\n", 0, begin - 1) + 1, match.end(), mark * 2, title))
-        elif not above and _titular(line, title, match[0].rstrip(), loose=loose):
+        elif not above and _titular(line, title, row, loose=loose):
             found.append((begin, match.end(), mark, title))
         else:
             continue
@@ -150,9 +151,14 @@ def _underlined(text: str, pattern: re.Pattern[str], *, loose: bool) -> list[tup
 def _titular(line: str, title: str, under: str, *, loose: bool) -> bool:
     """Tell whether a line can be a title above this underline."""
     if loose:
-        enough = 4 if under[0] in _ALSO_PROSE else 3
-        return not line[0].isspace() and len(under) >= min(len(title), enough) and not _ROW.match(title)
+        long_enough = _enough(under) or len(under) >= len(title)
+        return not line[0].isspace() and long_enough and not _ROW.match(title)
     return not line.startswith(("    ", "\t", ">", "#", "- ", "* ", "+ ", "|"))
+
+
+def _enough(row: str) -> bool:
+    """Tell whether a row of punctuation is an adornment, however long its title is."""
+    return row[0] not in _ALSO_PROSE or len(row) > 3
 
 
 def _line_before(text: str, begin: int, done: int) -> str:

@@ -44,7 +44,7 @@ def test_markdown(text: str, expected: list[tuple[int, str]]) -> None:
         ("A\n===\n\nB\n---\n\nC\n===\n", [(1, "A"), (2, "B"), (1, "C")]),
         ("=====\nTitle\n=====\n\nA\n===\n\nB\n~~~\n", [(1, "Title"), (2, "A"), (3, "B")]),
         ("======\n Inset\n======\n", [(1, "Inset")]),
-        ("A long title\n====\n\nAnother title\n===\n", [(1, "A long title")]),
+        ("A long title\n===\n\nAnother title\n==\n", [(1, "A long title")]),
         ("two lines\nof text\n----------\n", []),
         ("    indented\n    --------\n", []),
         ("text\n\n----\n\ntext", []),
