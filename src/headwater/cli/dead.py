@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +13,7 @@ from headwater.cli.options import Config, Json, Stream, config_of, opened, perfo
 from headwater.cli.output import say, tell, write_json
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import DeadLetter, DeadState
-from headwater.wiring import GENERATION
+from headwater.wiring import GENERATION, Site
 
 WAITING = frozenset({DeadState.OPEN, DeadState.RETRYING})
 
@@ -46,13 +46,13 @@ def retry(context: typer.Context, stream: Stream, ids: Ids = None, every: All = 
 
     They go straight through the fence, never back into the log.
     """
-    perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.RETRYING))
+    perform(_each(config_of(context, config), stream, _wanted(ids, every), _retry))
 
 
 @dead.command()
 def discard(context: typer.Context, stream: Stream, ids: Ids = None, every: All = False, config: Config = None) -> None:
     """Give dead letters up for good."""
-    perform(_move(config_of(context, config), stream, _wanted(ids, every), DeadState.DISCARDED))
+    perform(_each(config_of(context, config), stream, _wanted(ids, every), _discard))
 
 
 def _wanted(ids: Sequence[str] | None, every: bool) -> frozenset[str] | None:
@@ -74,24 +74,39 @@ async def _list(config: Path, stream: str, states: frozenset[DeadState], json: b
         tell(f"{stream} has no dead letters")
 
 
-async def _move(config: Path, stream: str, wanted: frozenset[str] | None, state: DeadState) -> int:
+async def _retry(site: Site, stream: str, letter: DeadLetter) -> bool:
+    moved = await site.ledger(stream).move(letter.document, letter.version, DeadState.OPEN, DeadState.RETRYING)
+    if moved and site.worker_owner() is None:
+        tell("no worker is running: `headwater run` takes it up")
+    return moved
+
+
+async def _discard(site: Site, stream: str, letter: DeadLetter) -> bool:
+    from headwater.engine.discard import discard as give_up
+
+    ports = site.ports(stream)
+    reader = ports.open_reader()
+    try:
+        return await give_up(letter, ports.ledger, ports.writer, reader, site.clock)
+    finally:
+        await reader.close()
+
+
+async def _each(
+    config: Path,
+    stream: str,
+    wanted: frozenset[str] | None,
+    act: Callable[[Site, str, DeadLetter], Awaitable[bool]],
+) -> int:
     async with opened(config, stream) as site:
-        ledger = site.ledger(stream)
-        letters = await ledger.dead(frozenset({DeadState.OPEN}))
-        moved = [
-            letter.document
-            for letter in letters
-            if (wanted is None or letter.document in wanted)
-            and await ledger.move(letter.document, letter.version, DeadState.OPEN, state)
-        ]
-        running = site.worker_owner() is not None
-    left = sorted((wanted or frozenset()).difference(moved))
+        letters = await site.ledger(stream).dead(frozenset({DeadState.OPEN}))
+        meant = [letter for letter in letters if wanted is None or letter.document in wanted]
+        done = [letter.document for letter in meant if await act(site, stream, letter)]
+    left = sorted((wanted or frozenset()).difference(done))
     for document in left:
         tell(f"{document}: has no open dead letter in {stream}")
-    if moved or not left:
-        tell(f"{len(moved)} dead letters are {state.value} now")
-    if moved and state is DeadState.RETRYING and not running:
-        tell("no worker is running: `headwater run` takes them up")
+    if done or not left:
+        tell(f"{len(done)} dead letters: done")
     return Exit.FAILED if left else Exit.OK
 
 

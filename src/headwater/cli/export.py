@@ -14,7 +14,9 @@ from headwater.cli.output import write_json
 def export(
     context: typer.Context,
     stream: Stream,
-    jsonl: Annotated[bool, typer.Option("--jsonl", help="A JSON object a line; there is no other form.")] = True,  # noqa: ARG001
+    jsonl: Annotated[  # noqa: ARG001 (there is only this form; the flag is part of the stable shape)
+        bool, typer.Option("--jsonl", help="A JSON object a line; there is no other form.")
+    ] = True,
     deleted: Annotated[bool, typer.Option("--deleted", help="The fences of deleted documents too.")] = False,
     vectors: Annotated[bool, typer.Option("--vectors", help="The chunks' vectors too.")] = False,
     config: Config = None,

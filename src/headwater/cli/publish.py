@@ -58,7 +58,7 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
                     lambda number, reason: tell(f"line {number}: {reason}"),
                     count,
                 )
-            except Exception:
+            except Exception:  # whatever it was, say what is durable already
                 tell(f"headwater: {durable} changes were appended before this:")
                 raise
     write_json({"appended": appended, "rejected": rejected})

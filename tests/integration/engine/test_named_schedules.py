@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from headwater.engine.discard import discard
 from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End
 from headwater.errors import Retry
@@ -182,8 +183,13 @@ def test_c14_a_discarded_dead_letter_stays_discarded_after_a_crash(kind: str, tm
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         letter = (await stream.letters())[0]
-        assert await stream.log.ledger(STREAM, 1).move("d", letter.version, DeadState.OPEN, DeadState.DISCARDED)
+        writer = stream.writer()
+        ledger, reader = stream.log.ledger(STREAM, 1), stream.log.reader(STREAM, "headwater.s", 1, 1)
+        assert await discard(letter, ledger, writer, reader, stream.clock)
+        assert not await discard(letter, ledger, writer, reader, stream.clock), "it is discarded already"
+        await writer.close()
         assert (await stream.once()).end is End.DONE
+        assert ("discarded", letter.version.offset) in [(o, at) for at, o in await stream.outcomes("d")]
         assert [it.state for it in await stream.letters()] == [DeadState.DISCARDED]
         assert await stream.shown() == {"d": "AB"}
 
