@@ -93,7 +93,7 @@ def test_a_linter_exception_has_its_reason_beside_it() -> None:
     for path in MODULES:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             if "# noqa" in line or "# type: ignore" in line:
-                assert re.search(r"#\s*(noqa|type: ignore)[^(]*(\(|- )\w", line), (
+                assert re.search(r"#\s*(noqa|type: ignore)[^(]*(\(|- |# )\w", line), (
                     f"{name(path)}:{number}: give the reason"
                 )
 

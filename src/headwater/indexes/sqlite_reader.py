@@ -55,7 +55,7 @@ class SqliteIndexReader:
         after = b""
         while True:
             page = await self._database.read(
-                lambda connection, start=after: self._page(connection, start, wanted)  # type: ignore[misc] (mypy cannot infer a default)
+                lambda connection, start=after: self._page(connection, start, wanted)  # type: ignore[misc]  # mypy cannot infer a default
             )
             if not page:
                 return

@@ -183,7 +183,7 @@ def scenario_of(*, needs: str = "", made: Generation | None = None) -> Callable[
             asyncio.run(run())
 
         test.__name__, test.__doc__, test.__module__ = check.__name__, check.__doc__, check.__module__
-        test.needs = needs  # type: ignore[attr-defined] (a mark that the suite reads)
+        test.needs = needs  # type: ignore[attr-defined]  # a mark that the suite reads
         return test
 
     return decorate
