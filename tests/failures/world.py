@@ -184,7 +184,7 @@ class World:
             "writer": Failing(adapters.writer(), "IndexWriter", fault),
             "embedder": Failing(self.model, "Embedder", fault),
             "source": Failing(
-                Files(Failing(log.writer(STREAM, PARTITIONS), "LogWriter", fault)),  # type: ignore[arg-type]
+                Files(Failing(log.writer(STREAM, PARTITIONS), "LogWriter", fault)),
                 "Source",
                 fault,
             ),
