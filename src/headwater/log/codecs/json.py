@@ -8,6 +8,7 @@ Reasons never hold text of the document: they go into receipts, logs and dead le
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -28,6 +29,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _NOTHING = digest(b"")
+
+#: One escape in JSON, of a whole pair together.
+_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u....|.)", re.DOTALL)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]..$")
 
 #: Deeper values would end the interpreter's recursion somewhere later, in the middle of other documents' work.
 MAX_DEPTH = 128
@@ -96,13 +101,18 @@ def parse(value: bytes) -> dict[str, Any]:
     except msgspec.ValidationError as error:
         raise Reject("it holds a number that is out of range") from error
     except msgspec.DecodeError as error:
-        raise Reject(f"not JSON: {error}") from error
+        raise Reject("it holds a lone surrogate" if _lone_surrogate(value) else f"not JSON: {error}") from error
     if not isinstance(fields, dict):
         raise Reject("not a JSON object")
     # Counting brackets is nearly free, and without so many of them no value is deep.
     if value.count(b"{") + value.count(b"[") > MAX_DEPTH and _deep(fields):
         raise Reject(_TOO_DEEP)
     return fields
+
+
+def _lone_surrogate(value: bytes) -> bool:
+    r"""Tell whether half of a pair such as \ud83d\ude00 is what is wrong: the decoder's own words for it mislead."""
+    return any(_HALF.match(escape) for escape in _ESCAPE.findall(value))
 
 
 def _deep(value: object) -> bool:
