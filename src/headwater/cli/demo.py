@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,11 +38,13 @@ def demo(
 
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Mistake(f"{folder} is not an empty folder: name another one, or leave --folder out")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
     try:
         figures = _measure(folder, archives, keep=keep)
     except KeyboardInterrupt:
-        tell("\nheadwater: the demo was stopped, and its worker with it")
+        warnings.simplefilter("ignore")  # of work that the interrupt kept from beginning
+        tell("")
+        tell("headwater: the demo was stopped, and its worker with it")
         raise typer.Exit(130) from None
     failures = broken(figures)
     if json:
@@ -69,5 +72,6 @@ def _measure(folder: Path | None, archives: Path | None, *, keep: bool) -> Figur
         with ConsoleStage() as stage:
             figures = Story(place, releases, stage).tell()
         if keep:
-            tell(f"\neverything is left in {place}")
+            tell("")
+            tell(f"everything is left in {place}")
     return figures

@@ -30,6 +30,7 @@ class Observer:
 
     def __init__(self, config: Path, stream: str) -> None:
         self._runner = asyncio.Runner()
+        self._runner.get_loop()  # made now: an interrupt while it is being made later would leave half a loop
         self._clock = SystemClock()
         self._site = open_site(config, os.environ)
         self._history = self._site.history(stream)

@@ -1,0 +1,1 @@
+"""Acceptance: the promises in figures, on a real package's documentation as it changed over seven releases."""

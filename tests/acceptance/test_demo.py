@@ -1,0 +1,66 @@
+"""`headwater demo`: it keeps its promises, and leaves nothing behind however it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.acceptance.corpus import Corpus
+
+pytestmark = pytest.mark.corpus
+
+
+@contextmanager
+def demo(corpus: Corpus, folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    """Start it as a process group of its own, with temporary files in `folder`."""
+    archives = corpus.releases[0].folder.parent.parent / "archives"
+    command = [sys.executable, "-m", "headwater", "demo", "--archives", str(archives), *arguments]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "TMPDIR": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        yield process
+    assert not list(folder.iterdir()), "a folder was left"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # a process of its own was left
+
+
+def test_it_measures_and_breaks_no_promise(corpus: Corpus, tmp_path: Path) -> None:
+    with demo(corpus, tmp_path, "--json") as process:
+        output, messages = process.communicate()
+    assert process.returncode == 0, messages
+    figures = json.loads(output)
+    print({name: figures[name] for name in ("acts", "crash", "freshness", "outcomes", "verify", "seconds")})
+    assert figures["broken"] == []
+    assert figures["receipts"] == figures["appended"]
+    load, edit, *_ = figures["acts"]
+    assert load["added"] == len(corpus.releases[0].changes)
+    assert edit["added"] + edit["edited"] == len(corpus.releases[1].changes)
+    assert edit["embedded"] < edit["chunks"] / 2
+    assert figures["crash"]["waiting"] > 0, "the kill came too late to show anything"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_in_the_middle_it_leaves_nothing(corpus: Corpus, tmp_path: Path, number: signal.Signals) -> None:
+    with demo(corpus, tmp_path) as process:
+        assert process.stderr is not None
+        while "files added" not in process.stderr.readline():
+            assert process.poll() is None
+        process.send_signal(number)
+        output, messages = process.communicate()
+    assert process.returncode == 130
+    assert output == ""
+    assert "stopped" in messages
+    assert "Traceback" not in messages
