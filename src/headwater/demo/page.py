@@ -39,7 +39,7 @@ def _lines(figures: Figures) -> Iterator[str]:
     yield f"crash           killed with {crash.settled} of {crash.changes} changes settled and {crash.waiting} waiting;"
     clean = "clean" if crash.verified else "NOT CLEAN"
     yield f"                after a restart {crash.waiting_after} waiting, verify {clean}"
-    yield "                (what the killed worker embedded and could not settle is in no figure above)"
+    yield "                (its texts in flight are embedded again; above they count as far as it had settled)"
     fresh = figures.freshness
     yield (
         f"freshness       half of the changes searchable within {fresh['p50_s']:.1f} s, 99 % within "
