@@ -31,7 +31,7 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 class _Meter:
-    """Counts what one request to the gateway cost, failed calls too."""
+    """Counts what one request to the gateway cost: the calls that were answered."""
 
     def __init__(self) -> None:
         self.usage = Usage()
