@@ -13,7 +13,7 @@ from headwater.model.version import Place
 
 
 class Entry(msgspec.Struct):
-    """A change that was read: its body's digest, when it was read, and whether it is settled."""
+    """A change that was read: its mark, when it was read, and whether it is settled."""
 
     offset: int
     digest: bytes
@@ -79,7 +79,7 @@ class Frontier:
             self._partitions[place.partition].entries[place.offset].settled = True
 
     def settled(self, also: Collection[Place] = ()) -> dict[int, tuple[int, bytes]]:
-        """Return what may be committed if `also` were settled too: partition -> (next offset, digest of the body before
+        """Return what may be committed if `also` were settled too: partition -> (next offset, mark of the change before
         it).
 
         Only partitions in which that is past what was committed.

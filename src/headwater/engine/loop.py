@@ -26,7 +26,7 @@ from headwater.engine.rejections import Rejections
 from headwater.errors import Lost, Reject
 from headwater.indexes.port import IndexWriter
 from headwater.log.port import Batch, LogReader
-from headwater.model.change import Change, Record
+from headwater.model.change import Change, Record, mark_of
 from headwater.model.document import Recipe
 from headwater.model.generation import Position
 from headwater.model.manifest import Outcome
@@ -217,7 +217,7 @@ class Loop:
         read_us = self._clock.now_us()
         for record in batch.records:
             change = self._decode(record)
-            if not self._frontier.open(change.place, change.digest, read_us):
+            if not self._frontier.open(change.place, mark_of(change), read_us):
                 continue
             if removal(self._recipe, change):
                 assert isinstance(change, Change)

@@ -21,7 +21,7 @@ from headwater.model.registry import Epoch, StreamState
 class Situation(msgspec.Struct, frozen=True):
     """What was found: the registry's entry, the log, and the index generation's row, if there is one.
 
-    `before` gives, for each position of the generation, the digest of the body of the log's change just before it; None
+    `before` gives, for each position of the generation, the mark of the log's change just before it; None
     where the log holds no change there.
     """
 

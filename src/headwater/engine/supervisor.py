@@ -25,7 +25,7 @@ from headwater.engine.rewound import Rewound
 from headwater.errors import Halt, HeadwaterError, Misconfigured, Reject
 from headwater.indexes.port import IndexCatalogue, IndexWriter
 from headwater.log.port import Ledger, LogHistory, LogReader, Registry
-from headwater.model.change import Record
+from headwater.model.change import Record, mark_of
 from headwater.model.document import Fingerprints, Recipe
 from headwater.model.generation import Generation, GenerationState
 from headwater.model.receipt import DeadState
@@ -214,7 +214,7 @@ class StreamWorker:
         for position in generation.positions if generation else ():
             found[position.partition] = None
             if record := await self._record(Place(position.partition, position.offset - 1)):
-                found[position.partition] = self._ports.decode(record, state.epochs or _ANY_EPOCH).digest
+                found[position.partition] = mark_of(self._ports.decode(record, state.epochs or _ANY_EPOCH))
         return found
 
     async def _record(self, place: Place) -> Record | None:
@@ -388,5 +388,5 @@ class StreamWorker:
             self._machine.emit(Event.OUTAGE_BEGAN, {**fields, "cause": outage.cause})
 
 
-#: For reading a body's digest, which no epoch is part of, before the first epoch is minted.
+#: For a change's mark, which no epoch is part of, before the first epoch is minted.
 _ANY_EPOCH = (Epoch(1, "", 0),)

@@ -80,6 +80,13 @@ class Undecodable(msgspec.Struct, frozen=True, gc=False):
     size_bytes: int
 
 
+def mark_of(change: Change | Undecodable) -> bytes:
+    """What tells a record from any other that a rewound log may hold at its place: document, body, and when the log
+    took it. Bodies alone are equal too often: all deletes have one.
+    """
+    return digest(b"%d\0%b%b" % (change.appended_us, change.digest, change.id.encode()))
+
+
 def digest(text: str | bytes) -> bytes:
     """SHA-256. Text is UTF-8; a lone surrogate cannot get here."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).digest()

@@ -20,8 +20,8 @@ class GenerationState(StrEnum):
 class Position(msgspec.Struct, frozen=True, gc=False):
     """How far one partition is settled in an index generation.
 
-    `offset` is the next one to read; `digest` is the body digest of the change before it, so that a log that was
-    rewound and grew again is told from the one that the index was built from.
+    `offset` is the next one to read; `digest` is the mark of the change before it (`model.change.mark_of`), so that a
+    log that was rewound and grew again is told from the one that the index was built from.
     """
 
     partition: int
