@@ -41,8 +41,11 @@ class Observer:
 
     def marks(self) -> Marks:
         """Look at the log; one that is not there yet, or not yet whole, is empty."""
+        return self._runner.run(self._marks())
+
+    async def _marks(self) -> Marks:
         try:
-            found = self._runner.run(self._history.watermarks())
+            found = await self._history.watermarks()
         except HeadwaterError:
             return Marks(0, 0)  # its worker has only just begun, and reports what is wrong with it
         return Marks(sum(mark.high for mark in found.values()), sum(mark.committed for mark in found.values()))

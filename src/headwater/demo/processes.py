@@ -70,6 +70,7 @@ class Headwater:
                 yield Command(arguments, process, messages)
             finally:
                 process.kill()  # nothing to a process that has ended
+                process.wait()  # Popen does not wait when an interrupt ends it, and the folder is about to go
 
 
 class Command:
