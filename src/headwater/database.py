@@ -21,6 +21,9 @@ T = TypeVar("T")
 
 #: How long a statement waits for another process's transaction before the caller is told to retry.
 BUSY_TIMEOUT_MS = 10_000
+
+#: The oldest SQLite that has what the tables need: strict types.
+OLDEST_SQLITE = (3, 37, 0)
 _SWITCH_STEP_MS = 10
 
 _AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
@@ -107,6 +110,12 @@ class Database:
     def _open(self) -> sqlite3.Connection:
         if not self._create and not self.path.exists():
             raise Unreachable(str(self.path), "there is no such file", "Run `headwater run` first, or check the path")
+        if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+            raise Unreachable(
+                "SQLite",
+                f"this Python comes with version {sqlite3.sqlite_version}, at least 3.37 is needed",
+                "Use a newer Python",
+            )
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, cached_statements=256)
         try:
             if _to_wal(connection) != "wal":
