@@ -12,7 +12,7 @@ import pytest
 from headwater.engine.supervisor import End
 from headwater.testing.simulated import simulate
 from tests.failures.faults import BOUNDARIES, WRITES, Fault
-from tests.failures.world import Memory, Sqlite, World
+from tests.failures.world import STREAM, Memory, Sqlite, World
 
 #: So many calls of one kind are far more than the workload makes.
 MOST = 200
@@ -73,3 +73,22 @@ def test_in_sqlite_files(boundary: str, late: bool, prepare: str) -> None:
             return asyncio.run(play(World(Sqlite(Path(folder))), fault, getattr(World, prepare)))
 
     assert each_call(run, boundary, late=late) > 0, "a fault that never strikes shows nothing"
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize("boundary", ["Registry.read", "Registry.advance"])
+def test_pausing_in_memory(boundary: str, late: bool) -> None:
+    """So many are rejected that the stream pauses, and that is what cannot be written down at first."""
+
+    async def pausing(fault: Fault) -> list[str]:
+        world = World(Memory())
+        await world.poison(25)
+        ended = await world.work(fault)
+        registry = world.adapters.log.registry()
+        paused = (await registry.read(STREAM)).paused
+        return [] if ended.end is End.PAUSED and "were rejected" in paused else [f"{ended}, {paused!r}"]
+
+    def run(fault: Fault) -> list[str]:
+        return simulate(lambda: pausing(fault))
+
+    assert each_call(run, boundary, late=late) > 1, "a fault that never strikes shows nothing"

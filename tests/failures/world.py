@@ -23,7 +23,7 @@ from headwater.model.receipt import DeadState
 from headwater.observability.signals import Event
 from headwater.testing.simulated import CountingIds, SeededDice, SimulatedClock, in_place
 from tests.failures.faults import Failing, Fault
-from tests.failures.workload import DEAD, EXPECTED, FIRST, THEN, Files, Model, recipe, vector
+from tests.failures.workload import DEAD, EXPECTED, FIRST, THEN, Files, Model, recipe, upsert, vector
 
 STREAM, GROUP, PARTITIONS = "s", "headwater.s", 2
 
@@ -156,6 +156,10 @@ class World:
         state = await registry.read(STREAM)
         assert await registry.advance(STREAM, msgspec.structs.replace(state, accept_epoch=True))
         await registry.close()
+
+    async def poison(self, count: int) -> None:
+        """Nothing but poison is there."""
+        await self._append([upsert(f"p{i}", "no kind", None) for i in range(count)])
 
     async def _append(self, changes: list[Any]) -> None:
         writer = self.adapters.log.writer(STREAM, PARTITIONS)
