@@ -10,8 +10,8 @@ from tests.bad_input.process import MARKER, WatchedCli, upsert
 MAX_BYTES = 32 << 20
 #: How much more than with next to nothing a process may hold while it works on a document of 32 MiB.
 LARGE_MIB = 500
-#: How much more publishing many lines may hold than publishing a few.
-LINES_MIB = 40
+#: How much more publishing many lines may hold than publishing a few: SQLite caches up to 32 MiB of pages.
+LINES_MIB = 64
 LINES = int(os.environ.get("BAD_INPUT_LINES", "100000"))
 BAD_LINE = 1_000
 
