@@ -122,7 +122,7 @@ class Database:
                 raise Unreachable(str(self.path), "the file system cannot hold a write-ahead log", "Use a local disk")
             connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA cache_size=-32768")
+            connection.execute("PRAGMA cache_size=-12288")
             connection.execute(f"PRAGMA secure_delete={'ON' if self._secure_delete else 'OFF'}")
             self._prepare(connection)
         except BaseException:

@@ -8,12 +8,14 @@ checks both facts.
 
 from __future__ import annotations
 
+from array import array
+
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
 _SPACE = "\u2581"
-_CACHED_PIECES_MAX = 1 << 16
+_CACHED_PIECES_MAX = 1 << 18
 _CACHED_PIECE_CHARACTERS = 64
 
 
@@ -76,7 +78,7 @@ class _Pieces(dict[str, bytes]):
     def __missing__(self, piece: str) -> bytes:
         piece.encode()
         written = piece if piece.startswith("\n") else _SPACE + piece
-        ids = np.array([token.id for token in self._model.tokenize(written)], dtype=np.int32).tobytes()
+        ids = array("i", [token.id for token in self._model.tokenize(written)]).tobytes()
         if len(piece) <= _CACHED_PIECE_CHARACTERS:
             if len(self) >= _CACHED_PIECES_MAX:
                 self.clear()
