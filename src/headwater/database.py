@@ -22,14 +22,21 @@ T = TypeVar("T")
 #: How long a statement waits for another process's transaction before the caller is told to retry.
 BUSY_TIMEOUT_MS = 10_000
 
+#: Pages that a connection keeps: a stream has about nine of them, and only one writes at random places.
+SMALL_CACHE_KIB = 2 << 10
+LARGE_CACHE_KIB = 24 << 10
+
 #: The oldest SQLite that has what the tables need: strict types.
 OLDEST_SQLITE = (3, 37, 0)
 _SWITCH_STEP_MS = 10
 
-_AWAY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
+_AWAY = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
+)
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "locked by another process",
     sqlite3.SQLITE_LOCKED: "locked by another connection",
+    sqlite3.SQLITE_PROTOCOL: "locked by other processes that open it",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_IOERR: "the disk gave an input/output error",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened",
@@ -59,11 +66,20 @@ class Database:
     Write-ahead logging, `synchronous=FULL`: a commit has been synced when it returns.
     """
 
-    def __init__(self, path: Path, schema: Schema, *, create: bool = True, secure_delete: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        schema: Schema,
+        *,
+        create: bool = True,
+        secure_delete: bool = False,
+        cache_kib: int = SMALL_CACHE_KIB,
+    ) -> None:
         self.path = path
         self._schema = schema
         self._create = create
         self._secure_delete = secure_delete
+        self._cache_kib = cache_kib
         self._connection: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"sqlite-{schema.part}")
 
@@ -122,7 +138,7 @@ class Database:
                 raise Unreachable(str(self.path), "the file system cannot hold a write-ahead log", "Use a local disk")
             connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA synchronous=FULL")
-            connection.execute("PRAGMA cache_size=-12288")
+            connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
             connection.execute(f"PRAGMA secure_delete={'ON' if self._secure_delete else 'OFF'}")
             self._prepare(connection)
         except BaseException:

@@ -16,7 +16,7 @@ from headwater.clock import Clock
 from headwater.embedding.gateway import Gateway, Refused
 from headwater.engine.commit import Positions
 from headwater.engine.job import Job
-from headwater.engine.ordering import Chain, Waiting
+from headwater.engine.ordering import REWIND_CURE, Chain, Waiting
 from headwater.engine.plan import Derive, Draft, Ready, Repeat, Stale, draft, finish, is_removal, plan
 from headwater.errors import Halt, Reject, Retry
 from headwater.indexes.port import IndexWriter
@@ -94,7 +94,10 @@ class Applier:
             return None
         job.refused = False
         if isinstance(change, Undecodable):
-            if job.stored is not None and compare(job.stored.version, change.version) >= 0:
+            order = compare(job.stored.version, change.version) if job.stored else -1
+            if job.stored is not None and order >= 0:
+                if order == 0 and job.stored.body_digest != change.digest:
+                    raise Halt("log-rewind", f"version {change.version} is in the index with another body", REWIND_CURE)
                 job.overtaken(job.stored)
             else:
                 job.poison = change.reason
@@ -206,6 +209,8 @@ def _draft(recipe: Recipe, job: Job, now_us: int) -> Draft | Reject:
         derived = recipe.derive(change)
     except Reject as reject:
         return reject
+    except Exception as error:  # noqa: BLE001 (a defect of the recipe or of a library under it hurts this change only)
+        return Reject(f"the recipe failed with {type(error).__name__}")
     return draft(change, job.stored, derived, recipe.number, now_us)
 
 
@@ -216,6 +221,26 @@ def _refuse(answer: Answer) -> None:
         raise Halt("schema-skew", answer.reason, "Restart this worker with the stream's current configuration")
 
 
-def removal(recipe: Recipe, change: Waiting) -> bool:
-    """Tell whether a change is a removal under this recipe, and so never waits."""
-    return isinstance(change, Change) and is_removal(change, passes=recipe.passes(change))
+def screen(recipe: Recipe, change: Waiting) -> tuple[Waiting, bool]:
+    """Tell whether a change only takes away under this recipe, and so never waits.
+
+    A change at which the filter itself fails is none that anybody can apply.
+    """
+    if isinstance(change, Undecodable):
+        return change, False
+    try:
+        return change, is_removal(change, passes=recipe.passes(change))
+    except Exception as error:  # noqa: BLE001 (a defect of the filter hurts this change only)
+        reason = f"the filter failed with {type(error).__name__}"
+    return (
+        Undecodable(
+            id=change.id,
+            version=change.version,
+            place=change.place,
+            digest=change.digest,
+            reason=reason,
+            appended_us=change.appended_us,
+            size_bytes=change.size_bytes,
+        ),
+        False,
+    )

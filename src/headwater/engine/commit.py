@@ -16,16 +16,15 @@ class Entry(msgspec.Struct):
     """A change that was read: its mark, when it was read, and whether it is settled."""
 
     offset: int
-    digest: bytes
+    mark: bytes
     read_us: int
     settled: bool = False
 
 
 class _Partition(msgspec.Struct):
-    start: int  # everything before it is settled
     end: int  # everything from here on was not read yet
     entries: dict[int, Entry]
-    last_digest: bytes = b""
+    last_mark: bytes = b""
 
 
 class Frontier:
@@ -45,7 +44,7 @@ class Frontier:
     def assign(self, partition: int, offset: int) -> None:
         """Begin with a partition at its next offset to read. What was open in it before is forgotten."""
         self._begun = True
-        self._partitions[partition] = _Partition(offset, offset, {})
+        self._partitions[partition] = _Partition(offset, {})
         self._committed[partition] = offset
 
     def revoke(self, partition: int) -> None:
@@ -53,14 +52,14 @@ class Frontier:
         self._partitions.pop(partition, None)
         self._committed.pop(partition, None)
 
-    def open(self, place: Place, digest: bytes, read_us: int) -> bool:
+    def open(self, place: Place, mark: bytes, read_us: int) -> bool:
         """Note a change that was read. Tell whether it is new: a repeated delivery is not, nor is one of another's
         partition.
         """
         partition = self._partitions.get(place.partition)
         if partition is None or place.offset < partition.end:
             return False
-        partition.entries[place.offset] = Entry(place.offset, digest, read_us)
+        partition.entries[place.offset] = Entry(place.offset, mark, read_us)
         partition.end = place.offset + 1
         return True
 
@@ -87,14 +86,14 @@ class Frontier:
         assumed = frozenset(also)
         prefix: dict[int, tuple[int, bytes]] = {}
         for number, partition in self._partitions.items():
-            offset, digest = partition.end, partition.last_digest
+            offset, mark = partition.end, partition.last_mark
             for entry in partition.entries.values():
                 if not entry.settled and Place(number, entry.offset) not in assumed:
                     offset = entry.offset
                     break
-                digest = entry.digest
+                mark = entry.mark
             if offset > self._committed[number]:
-                prefix[number] = (offset, digest)
+                prefix[number] = (offset, mark)
         return prefix
 
     def commit(self, frontier: Mapping[int, int]) -> None:
@@ -104,10 +103,13 @@ class Frontier:
             if partition is None:
                 continue
             for entry in [entry for entry in partition.entries.values() if entry.offset < offset]:
-                partition.last_digest = entry.digest
+                partition.last_mark = entry.mark
                 del partition.entries[entry.offset]
-            partition.start = max(partition.start, offset)
             self._committed[number] = max(self._committed[number], offset)
+
+    def is_news(self, partition: int, offset: int) -> bool:
+        """Tell whether an offset is past what was committed of a partition."""
+        return partition in self._committed and offset > self._committed[partition]
 
     def reached(self, goal: Mapping[int, int]) -> bool:
         """Tell whether everything before these offsets is committed. Partitions that are not this worker's do not
@@ -139,8 +141,8 @@ class Positions:
     def assuming(self, places: Collection[Place]) -> list[Position]:
         """Return the positions that hold if these places are settled."""
         return [
-            Position(number, epoch_of(self._epochs, Place(number, offset - 1)), offset, digest)
-            for number, (offset, digest) in self._frontier.settled(places).items()
+            Position(number, epoch_of(self._epochs, Place(number, offset - 1)), offset, mark)
+            for number, (offset, mark) in self._frontier.settled(places).items()
         ]
 
     def record(self, positions: Sequence[Position], answers: Sequence[Answer]) -> None:
@@ -148,6 +150,11 @@ class Positions:
         if all(answer.verdict in (Verdict.APPLIED, Verdict.STALE) for answer in answers):
             for position in positions:
                 self._recorded[position.partition] = max(position.offset, self._recorded.get(position.partition, 0))
+
+    def covered(self, prefix: Mapping[int, int]) -> dict[int, int]:
+        """Return as much of a prefix that may be committed as the index has written down already."""
+        within = {partition: min(offset, self._recorded.get(partition, 0)) for partition, offset in prefix.items()}
+        return {number: offset for number, offset in within.items() if self._frontier.is_news(number, offset)}
 
     def owed(self) -> list[Position]:
         """Return the positions that may be committed and that the index has not written down."""

@@ -14,8 +14,12 @@ from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement
 
 
 async def discard(letter: DeadLetter, ledger: Ledger, writer: IndexWriter, reader: LogReader, clock: Clock) -> bool:
-    """Discard an open dead letter; tell whether it was open. `reader` only settles: it need not hold any partition."""
-    if not await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.DISCARDED):
+    """Discard an open dead letter; tell whether there was something to do. `reader` only settles.
+
+    A letter that was discarded by a process which died before its receipt is gone on with.
+    """
+    moved = await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.DISCARDED)
+    if not moved and not await _unfinished(letter, ledger):
         return False
     recipe = (await writer.generation()).recipe
     receipt = Receipt(
@@ -30,6 +34,13 @@ async def discard(letter: DeadLetter, ledger: Ledger, writer: IndexWriter, reade
     )
     await reader.settle(Settlement({}, (receipt,)))
     return True
+
+
+async def _unfinished(letter: DeadLetter, ledger: Ledger) -> bool:
+    found = await ledger.dead(frozenset({DeadState.DISCARDED}))
+    discarded = any(it.document == letter.document and it.version == letter.version for it in found)
+    receipts = await ledger.receipts(letter.document)
+    return discarded and not any(it.version == letter.version and it.outcome is Outcome.DISCARDED for it in receipts)
 
 
 async def _release(document: str, recipe: int, writer: IndexWriter, clock: Clock) -> int:

@@ -18,7 +18,7 @@ import msgspec
 
 from headwater.clock import Clock
 from headwater.embedding.gateway import Gateway
-from headwater.engine.apply import Applier, Offload, removal
+from headwater.engine.apply import Applier, Offload, screen
 from headwater.engine.commit import Frontier, Positions
 from headwater.engine.ordering import Chain, Ordering, Waiting
 from headwater.engine.plan import Draft
@@ -105,6 +105,7 @@ class Loop:
         self._running = {"poll": 0, "work": 0, "removal": 0, "settle": 0}
         self._wake = asyncio.Event()
         self._stopping = False
+        self._removing_bytes = 0
         self._goal: Mapping[int, int] | None = None
 
     @property
@@ -141,7 +142,7 @@ class Loop:
         for change in changes:
             if change.place not in self._retaken:
                 self._retaken.add(change.place)
-                self._ordering.arrive(change)
+                self._ordering.arrive(screen(self._recipe, change)[0])
         self._wake.set()
 
     @property
@@ -167,14 +168,22 @@ class Loop:
                 break
             self._start("work", self._applier.settle(chains), partial(self._worked, chains))
         if self._running["settle"] == 0 and self._owes():
+            self._begin_settling()
+
+    def _begin_settling(self) -> None:
+        prefix = {partition: offset for partition, (offset, _) in self._frontier.settled().items()}
+        owed = self._positions.owed()
+        if self._running["work"] or self._running["removal"]:
+            # An apply is on its way that carries the positions: no need for one of their own.
+            prefix, owed = self._positions.covered(prefix), []
+        if self._receipts or prefix:
             # Taken together: no offset is committed without the receipts of what lies before it.
             receipts, self._receipts = self._receipts, []
-            prefix = {partition: offset for partition, (offset, _) in self._frontier.settled().items()}
-            self._start("settle", self._settle(receipts, self._positions.owed(), prefix), lambda _: None)
+            self._start("settle", self._settle(receipts, owed, prefix), lambda _: None)
 
     def _room(self) -> bool:
         return (
-            self._ordering.size_bytes < self._limits.waiting_bytes
+            self._ordering.size_bytes + self._removing_bytes < self._limits.waiting_bytes
             and self._frontier.open_count < self._limits.open_records
         )
 
@@ -219,20 +228,27 @@ class Loop:
             change = self._decode(record)
             if not self._frontier.open(change.place, mark_of(change), read_us):
                 continue
-            if removal(self._recipe, change):
+            change, removal = screen(self._recipe, change)
+            if removal:
                 assert isinstance(change, Change)
                 removals.setdefault(change.id, []).extend((change, *self._ordering.overtake(change)))
             else:
                 self._ordering.arrive(change)
         if removals:
             chains = [Chain(document, _newest_first(changes)) for document, changes in removals.items()]
-            self._start("removal", self._applier.settle(chains), self._note)
+            size_bytes = sum(change.size_bytes for chain in chains for change in chain.changes)
+            self._removing_bytes += size_bytes
+            self._start("removal", self._applier.settle(chains), partial(self._removed, size_bytes))
 
     def _lose(self, partitions: frozenset[int]) -> None:
         self._ordering.forget(partitions, self._retaken)
         for partition in partitions:
             self._frontier.revoke(partition)
             self._positions.forget(partition)
+
+    def _removed(self, size_bytes: int, receipts: Sequence[Receipt]) -> None:
+        self._removing_bytes -= size_bytes
+        self._note(receipts)
 
     def _worked(self, chains: Sequence[Chain], receipts: Sequence[Receipt]) -> None:
         for chain in chains:

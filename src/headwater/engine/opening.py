@@ -22,7 +22,7 @@ class Situation(msgspec.Struct, frozen=True):
     """What was found: the registry's entry, the log, and the index generation's row, if there is one.
 
     `before` gives, for each position of the generation, the mark of the log's change just before it; None
-    where the log holds no change there.
+    where the log holds no change there. `witnesses` gives the same for the furthest place that it was fed from.
     """
 
     state: StreamState
@@ -30,6 +30,7 @@ class Situation(msgspec.Struct, frozen=True):
     watermarks: Mapping[int, Watermarks]
     generation: Generation | None
     before: Mapping[int, bytes | None]
+    witnesses: Mapping[int, bytes | None] = {}
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -69,17 +70,27 @@ def _mint(situation: Situation) -> Epoch | None:
         if not situation.state.accept_epoch:
             raise Halt("log-rewind", wrong, REWIND_CURE)
         other_log = generation is not None and generation.log_identity != situation.identity
-        # Of the same log, what was settled before the backup was taken is known to be the old history; the rest is not.
-        boundaries = {p: 0 if other_log else marks.committed for p, marks in situation.watermarks.items()}
+        boundaries = dict.fromkeys(situation.watermarks, 0) if other_log else _known_history(situation)
         return Epoch(number, situation.identity, partitions, boundaries)
     if last is None:
         return Epoch(number, situation.identity, partitions)
+    if situation.state.accept_epoch and generation is not None:
+        # A record met a manifest of its own version with another body: nothing that is looked at here shows that.
+        return Epoch(number, situation.identity, partitions, _known_history(situation))
     if last.partitions != partitions or last.identity != situation.identity:
         # Where a partition is new, all of it was written after the number changed.
         old = range(last.partitions)
         boundaries = {p: marks.high if p in old else 0 for p, marks in situation.watermarks.items()}
         return Epoch(number, situation.identity, partitions, boundaries)
     return None
+
+
+def _known_history(situation: Situation) -> dict[int, int]:
+    """Of the same log, what was settled before the backup was taken is the history that the index knows; the rest may
+    be another one.
+    """
+    positions = {it.partition: it.offset for it in situation.generation.positions} if situation.generation else {}
+    return {p: min(marks.committed, positions.get(p, marks.committed)) for p, marks in situation.watermarks.items()}
 
 
 def _not_its_log(situation: Situation) -> str | None:
@@ -93,7 +104,7 @@ def _not_its_log(situation: Situation) -> str | None:
         return f"the index has seen log epoch {generation.log_epoch}, and the log knows of {known}"
     for position in generation.positions:
         marks = situation.watermarks.get(position.partition)
-        if marks is None or _beyond(position, situation.state.epochs):
+        if marks is None or _beyond(position.epoch, position.partition, position.offset, situation.state.epochs):
             continue
         if position.offset > marks.high:
             return (
@@ -101,20 +112,24 @@ def _not_its_log(situation: Situation) -> str | None:
                 f"and the log ends at {marks.high}"
             )
         found = situation.before.get(position.partition)
-        if found is not None and position.digest and found != position.digest:
+        if found is not None and position.mark and found != position.mark:
             return (
                 f"partition {position.partition} holds another change before offset {position.offset} "
                 "than the one that the index saw"
             )
+    for seen in generation.seen:
+        marks = situation.watermarks.get(seen.partition)
+        if marks is None or _beyond(seen.epoch, seen.partition, seen.offset + 1, situation.state.epochs):
+            continue
+        held = situation.witnesses.get(seen.partition)
+        if seen.offset >= marks.high or (held is not None and held != seen.witness):
+            return f"the index has a change from partition {seen.partition} offset {seen.offset}, and the log has not"
     return None
 
 
-def _beyond(position: Position, epochs: tuple[Epoch, ...]) -> bool:
-    """Tell whether a position lies behind the boundary at which a later epoch of the log began: it is history then."""
-    return any(
-        epoch.number > position.epoch and position.offset > epoch.boundaries.get(position.partition, 0)
-        for epoch in epochs
-    )
+def _beyond(epoch: int, partition: int, offset: int, epochs: tuple[Epoch, ...]) -> bool:
+    """Tell whether it lies behind the boundary at which a later epoch of the log began: it is history then."""
+    return any(it.number > epoch and offset > it.boundaries.get(partition, 0) for it in epochs)
 
 
 def _starts(situation: Situation, epochs: tuple[Epoch, ...]) -> dict[int, int]:

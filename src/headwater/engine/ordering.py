@@ -47,11 +47,14 @@ class Ordering:
         self.size_bytes += change.size_bytes
 
     def overtake(self, removal: Change) -> tuple[Waiting, ...]:
-        """Take out the waiting changes that a removal overtakes: they are settled when it is."""
+        """Take out the waiting changes that a removal overtakes: they are settled when it is.
+
+        Their bodies stay behind: a removal cannot turn out poison, so they are never worked on.
+        """
         chain = self._waiting.get(removal.id, [])
         overtaken = tuple(change for change in chain if not newer(change.version, removal.version))
         self._drop(removal.id, overtaken)
-        return overtaken
+        return tuple(map(_without_body, overtaken))
 
     def take(self, max_documents: int, max_bytes: int) -> list[Chain]:
         """Take work: whole chains of documents that nothing is done about yet, at most so much (one larger chain alone
@@ -107,5 +110,14 @@ def _place_of(change: Waiting, chain: list[Waiting]) -> int:
             return i
     return len(chain)
 
+
+def _without_body(change: Waiting) -> Waiting:
+    if isinstance(change, Change):
+        return msgspec.structs.replace(change, body=None, size_bytes=_BARE_BYTES)
+    return change
+
+
+#: What a change without its body costs.
+_BARE_BYTES = 200
 
 REWIND_CURE = "The log was rewound or re-made. If it is the right one: headwater resume STREAM --accept-log-epoch"

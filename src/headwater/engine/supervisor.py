@@ -25,7 +25,7 @@ from headwater.engine.rewound import Rewound
 from headwater.errors import Halt, HeadwaterError, Misconfigured, Reject
 from headwater.indexes.port import IndexCatalogue, IndexWriter
 from headwater.log.port import Ledger, LogHistory, LogReader, Registry
-from headwater.model.change import Record, mark_of
+from headwater.model.change import Record, mark_of, witness_of
 from headwater.model.document import Fingerprints, Recipe
 from headwater.model.generation import Generation, GenerationState
 from headwater.model.receipt import DeadState
@@ -170,6 +170,7 @@ class StreamWorker:
             watermarks=watermarks,
             generation=generation,
             before=await self._before(state, generation),
+            witnesses=await self._witnesses(state, generation),
         )
         opening = open_stream(situation)
         digest = ".".join(msgspec.structs.astuple(fingerprints))
@@ -210,12 +211,19 @@ class StreamWorker:
 
     async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
         """Look up what the log holds just before each position of the index."""
-        found: dict[int, bytes | None] = {}
-        for position in generation.positions if generation else ():
-            found[position.partition] = None
-            if record := await self._record(Place(position.partition, position.offset - 1)):
-                found[position.partition] = mark_of(self._ports.decode(record, state.epochs or _ANY_EPOCH))
-        return found
+        positions = generation.positions if generation else ()
+        found = {it.partition: await self._waiting_at(state, Place(it.partition, it.offset - 1)) for it in positions}
+        return {partition: mark_of(change) if change else None for partition, change in found.items()}
+
+    async def _witnesses(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
+        """Look up what the log holds at the furthest places that the index was fed from."""
+        seen = generation.seen if generation else ()
+        found = {it.partition: await self._waiting_at(state, Place(it.partition, it.offset)) for it in seen}
+        return {partition: witness_of(it.id, it.digest) if it else None for partition, it in found.items()}
+
+    async def _waiting_at(self, state: StreamState, place: Place) -> Waiting | None:
+        record = await self._record(place)
+        return self._ports.decode(record, state.epochs or _ANY_EPOCH) if record else None
 
     async def _record(self, place: Place) -> Record | None:
         """Read one record of history. None: the log does not hold it."""
@@ -319,8 +327,15 @@ class StreamWorker:
         ports = self._ports
         letters = await self.patience.call(lambda: ports.ledger.dead(frozenset({DeadState.RETRYING})))
         for letter in letters:
-            if record := await self._record(letter.place):
-                loop.retake([ports.decode(record, epochs)])
+            record = await self._record(letter.place)
+            change = ports.decode(record, epochs) if record else None
+            if change is not None and change.version == letter.version:
+                loop.retake([change])
+            else:
+                # Its record is gone, or belongs to another log epoch now: it can be discarded, never applied.
+                await ports.ledger.move(letter.document, letter.version, DeadState.RETRYING, DeadState.OPEN)
+                reason = "its record is no longer in the log"
+                self._machine.emit(Event.CHANGE_DEAD, {"version": str(letter.version), "reason": reason})
 
     async def _rescan(self) -> None:
         source = self._ports.source

@@ -167,6 +167,8 @@ class MemoryTables:
         manifest = succeed(write, stored, generation.next_revision)
         space.manifests[write.id] = manifest
         space.change(next_revision=generation.next_revision + 1)
+        if isinstance(write, Write):
+            space.change(seen=rules.sight(generation.seen, [manifest], generation.log_epoch))
         return Swapped(msgspec.structs.replace(answer, revision=manifest.revision), manifest)
 
     async def drop_rows(self, key: Key, document: str, keep: Collection[Name], until: int) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from headwater.errors import Halt
-from headwater.model.generation import Floor, Position
+from headwater.model.change import witness_of
+from headwater.model.generation import Floor, Position, Seen
 from headwater.model.manifest import Answer, Manifest, Mark, Verdict, Write
 from headwater.model.version import Version
 
@@ -57,6 +58,18 @@ def advance(stored: Iterable[Position], moved: Iterable[Position]) -> tuple[Posi
         if held is None or (position.epoch, position.offset) > (held.epoch, held.offset):
             latest[position.partition] = position
     return tuple(latest[partition] for partition in sorted(latest))
+
+
+def sight(stored: Iterable[Seen], applied: Iterable[Manifest], log_epoch: int) -> tuple[Seen, ...]:
+    """Note the furthest places that these manifests came from, read in this log epoch."""
+    furthest = {seen.partition: seen for seen in stored}
+    for manifest in applied:
+        partition, offset = manifest.place
+        held = furthest.get(partition)
+        if held is None or (log_epoch, offset) > (held.epoch, held.offset):
+            witness = witness_of(manifest.id, manifest.body_digest)
+            furthest[partition] = Seen(partition, log_epoch, offset, witness)
+    return tuple(furthest[partition] for partition in sorted(furthest))
 
 
 def lift(stored: Iterable[Floor], lifted: Iterable[Floor]) -> tuple[Floor, ...]:

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from headwater.database import Database
+from headwater.database import LARGE_CACHE_KIB, Database
 from headwater.indexes import rules, sqlite_apply
 from headwater.indexes.port import Capabilities
 from headwater.indexes.sqlite_reader import SqliteIndexReader
@@ -44,7 +44,7 @@ class SqliteIndexWriter:
     """Writes one index generation in a SQLite file. Any number of processes may do so at once."""
 
     def __init__(self, path: Path, stream: str, number: int) -> None:
-        self._database = Database(path, SCHEMA, create=False, secure_delete=True)
+        self._database = Database(path, SCHEMA, create=False, secure_delete=True, cache_kib=LARGE_CACHE_KIB)
         self._stream = stream
         self._number = number
 

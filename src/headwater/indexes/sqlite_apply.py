@@ -16,6 +16,7 @@ from headwater.indexes.sqlite_schema import (
     key_range,
     load_generation,
     save_positions,
+    save_seen,
     write_document,
 )
 from headwater.model.fence import admit, succeed
@@ -36,6 +37,7 @@ def apply(
     batch = _Batch(connection, key, generation)
     answers = [batch.take(write) for write in writes]
     batch.flush()
+    save_seen(connection, key, rules.sight(generation.seen, batch.applied, generation.log_epoch))
     if positions and rules.may_settle(answers):
         save_positions(connection, key, rules.advance(generation.positions, positions))
     return answers
@@ -53,6 +55,7 @@ class _Batch:
         self._documents: list[tuple[Any, ...]] = []
         self._added: list[tuple[int, bytes, int, str, bytes]] = []
         self._removed: list[tuple[int]] = []
+        self.applied: list[Manifest] = []  # those that came from a place in the log
 
     def take(self, write: Write | Mark) -> Answer:
         stored = find_document(self._connection, self._key, write.id)
@@ -69,6 +72,7 @@ class _Batch:
         document = stored._replace(manifest=manifest)
         if isinstance(write, Write):
             document = self._place(document, write, held)
+            self.applied.append(manifest)
         self._documents.append(write_document(document, self._key))
         return msgspec.structs.replace(answer, revision=manifest.revision)
 

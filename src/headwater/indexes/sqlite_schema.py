@@ -16,7 +16,7 @@ import msgspec
 from headwater.database import Schema
 from headwater.errors import Unreachable
 from headwater.model.document import Fingerprints
-from headwater.model.generation import Floor, Generation, GenerationState, Position
+from headwater.model.generation import Floor, Generation, GenerationState, Position, Seen
 from headwater.model.manifest import Cap, Cause, ChunkRef, Manifest, Outcome, State
 from headwater.model.version import Place, Version
 
@@ -35,7 +35,10 @@ SCHEMA = Schema(
             next_revision INTEGER NOT NULL, purged_revision INTEGER NOT NULL, UNIQUE (stream, number)) STRICT""",
         """CREATE TABLE index_position (
             generation INTEGER NOT NULL, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, next INTEGER NOT NULL,
-            digest BLOB NOT NULL, PRIMARY KEY (generation, partition)) STRICT, WITHOUT ROWID""",
+            mark BLOB NOT NULL, PRIMARY KEY (generation, partition)) STRICT, WITHOUT ROWID""",
+        """CREATE TABLE index_seen (
+            generation INTEGER NOT NULL, partition INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL,
+            witness BLOB NOT NULL, PRIMARY KEY (generation, partition)) STRICT, WITHOUT ROWID""",
         """CREATE TABLE index_floor (
             generation INTEGER NOT NULL, epoch INTEGER NOT NULL, partition INTEGER NOT NULL, next INTEGER NOT NULL,
             PRIMARY KEY (generation, epoch, partition)) STRICT, WITHOUT ROWID""",
@@ -185,7 +188,10 @@ def read_generation(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Gen
     """Read a row of GENERATION_COLUMNS, and what belongs to it."""
     key, stream, number, state, recipe, least_recipe, freeze, incarnation, text, chunk, model, payload = row[:12]
     positions = connection.execute(
-        "SELECT partition, epoch, next, digest FROM index_position WHERE generation = ? ORDER BY partition", (key,)
+        "SELECT partition, epoch, next, mark FROM index_position WHERE generation = ? ORDER BY partition", (key,)
+    )
+    seen = connection.execute(
+        "SELECT partition, epoch, place, witness FROM index_seen WHERE generation = ? ORDER BY partition", (key,)
     )
     floors = connection.execute(
         "SELECT epoch, partition, next FROM index_floor WHERE generation = ? ORDER BY epoch, partition", (key,)
@@ -207,6 +213,7 @@ def read_generation(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Gen
         next_revision=row[17],
         purged_revision=row[18],
         positions=tuple(Position(*values) for values in positions),
+        seen=tuple(Seen(*values) for values in seen),
         floors=tuple(Floor(*values) for values in floors),
     )
 
@@ -239,6 +246,7 @@ def insert_generation(connection: sqlite3.Connection, generation: Generation) ->
     ).fetchall()
     for (key,) in made:
         save_positions(connection, key, generation.positions)
+        save_seen(connection, key, generation.seen)
         save_floors(connection, key, generation.floors)
     return bool(made)
 
@@ -247,7 +255,15 @@ def save_positions(connection: sqlite3.Connection, key: int, positions: Iterable
     """Write a generation's positions."""
     connection.executemany(
         "REPLACE INTO index_position VALUES (?, ?, ?, ?, ?)",
-        [(key, position.partition, position.epoch, position.offset, position.digest) for position in positions],
+        [(key, position.partition, position.epoch, position.offset, position.mark) for position in positions],
+    )
+
+
+def save_seen(connection: sqlite3.Connection, key: int, seen: Iterable[Seen]) -> None:
+    """Write the furthest places that a generation was fed from."""
+    connection.executemany(
+        "REPLACE INTO index_seen VALUES (?, ?, ?, ?, ?)",
+        [(key, it.partition, it.epoch, it.offset, it.witness) for it in seen],
     )
 
 

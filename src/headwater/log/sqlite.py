@@ -26,7 +26,7 @@ from headwater.model.change import Outgoing, Record
 from headwater.model.receipt import Settlement
 
 #: How often a waiting poll looks whether anybody wrote.
-STEP_S = 0.02
+STEP_S = 0.04
 #: How much one step of reading history holds.
 PAGE_RECORDS = 500
 PAGE_BYTES = 4 << 20

@@ -30,7 +30,7 @@ class WorkerLock:
     """
 
     def __init__(self, log: Path, clock: Clock) -> None:
-        self.path = log.with_name(log.name + ".lock")
+        self.path = _beside(log)
         self._log = log
         self._clock = clock
         self._file: int | None = None
@@ -78,10 +78,16 @@ class WorkerLock:
         self.release()
 
 
+def _beside(log: Path) -> Path:
+    """Return the lock's path: beside the file itself, whatever links lead to it."""
+    real = log.resolve()
+    return real.with_name(real.name + ".lock")
+
+
 def holder(log: Path) -> Owner | None:
     """Tell who holds the lock of a log file at the moment, if anybody does. Makes no file."""
     try:
-        file = os.open(log.with_name(log.name + ".lock"), os.O_RDONLY | os.O_CLOEXEC)
+        file = os.open(_beside(log), os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
     try:

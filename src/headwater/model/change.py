@@ -87,6 +87,11 @@ def mark_of(change: Change | Undecodable) -> bytes:
     return digest(b"%d\0%b%b" % (change.appended_us, change.digest, change.id.encode()))
 
 
+def witness_of(document: str, body_digest: bytes) -> bytes:
+    """What an index can tell of a change that it applied, to find the same one in the log again."""
+    return digest(body_digest + document.encode())
+
+
 def digest(text: str | bytes) -> bytes:
     """SHA-256. Text is UTF-8; a lone surrogate cannot get here."""
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).digest()

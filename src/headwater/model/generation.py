@@ -20,14 +20,27 @@ class GenerationState(StrEnum):
 class Position(msgspec.Struct, frozen=True, gc=False):
     """How far one partition is settled in an index generation.
 
-    `offset` is the next one to read; `digest` is the mark of the change before it (`model.change.mark_of`), so that a
+    `offset` is the next one to read; `mark` is that of the change before it (`model.change.mark_of`), so that a
     log that was rewound and grew again is told from the one that the index was built from.
     """
 
     partition: int
     epoch: int
     offset: int
-    digest: bytes = b""
+    mark: bytes = b""
+
+
+class Seen(msgspec.Struct, frozen=True, gc=False):
+    """The furthest place of a partition from which anything was applied, and its change's `model.change.witness_of`.
+
+    It may lie beyond the settled position: removals never wait. So a log that lost it is told from the one that the
+    index was built from, although nothing that was settled is missing.
+    """
+
+    partition: int
+    epoch: int
+    offset: int
+    witness: bytes
 
 
 class Floor(msgspec.Struct, frozen=True, gc=False):
@@ -64,4 +77,5 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     next_revision: int = 1
     purged_revision: int = 0
     positions: tuple[Position, ...] = ()
+    seen: tuple[Seen, ...] = ()
     floors: tuple[Floor, ...] = ()

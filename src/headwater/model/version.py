@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from headwater.errors import Halt
+
+_WRITTEN = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){3}")
 
 
 class Place(NamedTuple):
@@ -32,10 +35,9 @@ class Version(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Version:
         """Read `epoch.order.partition.offset`. Raise ValueError for anything else."""
-        parts = [int(part) for part in text.split(".")]
-        if len(parts) != 4:
-            raise ValueError(f"a version has four parts, {text!r} has {len(parts)}")
-        return cls(*parts)
+        if not _WRITTEN.fullmatch(text):
+            raise ValueError(f"{text!r} is no version: four whole numbers of at most 18 digits, with dots between")
+        return cls(*map(int, text.split(".")))
 
 
 #: Older than every change. The version of a manifest that knows only of a cap.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import ceil
 
 import msgspec
 
@@ -24,6 +25,6 @@ def freshness(pairs: Iterable[tuple[int, int]]) -> Freshness:
     ordered = sorted(max(age, 0) / 1e6 for age in ages)
 
     def rank(share: float) -> float | None:
-        return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
+        return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else None
 
     return Freshness(len(ordered), rank(0.50), rank(0.95), rank(0.99), skewed)

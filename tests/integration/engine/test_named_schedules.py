@@ -15,6 +15,7 @@ from headwater.engine.supervisor import End
 from headwater.errors import Retry
 from headwater.indexes.port import IndexWriter
 from headwater.log.port import Batch, LogReader
+from headwater.model.change import Outgoing
 from headwater.model.generation import Position
 from headwater.model.manifest import Answer, Mark, State, Write
 from headwater.model.receipt import DeadState, Settlement
@@ -303,5 +304,86 @@ def test_a_worker_that_serves_goes_on_after_a_pause(kind: str, tmp_path: Path) -
         await stream.until(second)
         worker.stop()
         assert (await task).end is End.STOPPED
+
+    play(kind, tmp_path, story)
+
+
+def test_a_record_that_is_no_change_and_a_recipe_that_fails_hurt_only_themselves(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        unreadable = [Outgoing(b"\xff", b"{}"), Outgoing(b"\xfe", b"{}"), Outgoing(b"", b"{}")]
+        headers = (("headwater-version", b"1.9999999999999999999.0.5"),)
+        copied = Outgoing(b"c", b'{"body": {"text": "A", "tag": 0}}', headers)
+        defects = [Outgoing(b"d", b'{"body": {"text": "A"}}'), Outgoing(b"f", b'{"body": {"text": 7}}')]
+        await stream.log.writer(STREAM, 1).append([*unreadable, copied, *defects])
+        await stream.say(("e", "AB"))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {"e": "AB"}
+        reasons = {it.document: it.reason for it in await stream.letters()}
+        assert set(reasons) == {"record 0.0", "record 0.1", "record 0.2", "c", "d", "f"}
+        assert reasons["d"] == "the recipe failed with KeyError"
+        assert reasons["f"] == "the filter failed with AttributeError"
+
+    play(kind, tmp_path, story)
+
+
+def test_a_retried_letter_whose_record_is_gone_is_open_again(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A!"))
+        await stream.once()
+        letter = (await stream.letters())[0]
+        assert await stream.log.ledger(STREAM, 1).move("d", letter.version, DeadState.OPEN, DeadState.RETRYING)
+        stream.log.stream(STREAM, 1).partitions[0].offsets.clear()
+        stream.log.stream(STREAM, 1).partitions[0].records.clear()
+        assert (await stream.once()).end is End.DONE
+        assert [(it.state, it.attempts) for it in await stream.letters()] == [(DeadState.OPEN, 1)]
+        assert await stream.outcomes("d") == [(0, "dead")]
+
+    play(kind, tmp_path, story)
+
+
+def test_a_discard_that_was_cut_short_is_gone_on_with(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A!"))
+        await stream.once()
+        letter = (await stream.letters())[0]
+        ledger, writer = stream.log.ledger(STREAM, 1), stream.writer()
+        reader = stream.log.reader(STREAM, "headwater.s", 1, 1)
+        assert await ledger.move("d", letter.version, DeadState.OPEN, DeadState.DISCARDED)
+        assert await discard(letter, ledger, writer, reader, stream.clock)
+        assert await stream.outcomes("d") == [(0, "dead"), (0, "discarded")]
+        assert not await discard(letter, ledger, writer, reader, stream.clock)
+        await writer.close()
+
+    play(kind, tmp_path, story)
+
+
+def test_a_log_that_lost_what_was_applied_ahead_halts_and_can_be_accepted(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A"))
+        await stream.once()
+        # The delete is applied ahead of what waits for the model; then the log is restored from before both.
+        stream.model.back.clear()
+        worker = asyncio.ensure_future(stream.worker().run(once=False))
+        await stream.say(("x", "AB"), ("d", None))
+
+        async def gone() -> bool:
+            return await stream.shown() == {}
+
+        await stream.until(gone)
+        worker.cancel()
+        await asyncio.gather(worker, return_exceptions=True)
+        stream.model.back.set()
+        partition = stream.log.stream(STREAM, 1).partitions[0]
+        del partition.records[1:], partition.offsets[1:]
+        partition.high = 1
+        halted = await stream.once()
+        assert (halted.end, "log-rewind" in halted.reason) == (End.HALTED, True)
+        await stream.say(("d", "AB"), ("y", "B"), ("z", "C"))
+        assert (await stream.once()).end is End.HALTED, "another change lies there now"
+        registry = stream.log.registry()
+        state = await registry.read(STREAM)
+        assert await registry.advance(STREAM, msgspec.structs.replace(state, accept_epoch=True))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {"d": "AB", "y": "B", "z": "C"}
 
     play(kind, tmp_path, story)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import pytest
 
 from headwater.engine.opening import Opening, Situation, open_stream
 from headwater.errors import Halt
 from headwater.log.port import Watermarks
 from headwater.model.document import Fingerprints
-from headwater.model.generation import Generation, GenerationState, Position
+from headwater.model.generation import Generation, GenerationState, Position, Seen
 from headwater.model.registry import Epoch, StreamState, epoch_of
 from headwater.model.version import Place
 
@@ -46,6 +47,7 @@ def opened(
     *epochs: Epoch,
     identity: str = "log",
     before: Mapping[int, bytes | None] | None = None,
+    witnesses: Mapping[int, bytes | None] | None = None,
     accept: bool = False,
 ) -> Opening:
     if before is None:
@@ -57,6 +59,7 @@ def opened(
             watermarks={0: marks} if isinstance(marks, Watermarks) else marks,
             generation=built,
             before=before,
+            witnesses=witnesses or {},
         )
     )
 
@@ -189,5 +192,24 @@ def test_an_accepted_log_gets_a_number_above_all_that_the_index_saw() -> None:
     assert opening.starts == {0: 0}
 
 
-def test_acceptance_without_need_changes_nothing() -> None:
-    assert opened(Watermarks(0, 9, 7), generation(at(7)), LOG, accept=True) == Opening((LOG,), False, False, {0: 7})
+def test_a_log_that_lost_what_was_applied_ahead_halts() -> None:
+    # Removals never wait: the index was fed from offset 9 while only what lies before 3 was settled.
+    ahead = msgspec.structs.replace(generation(at(3)), seen=(Seen(0, 1, 9, b"witness"),))
+    with pytest.raises(Halt, match="offset 9"):
+        opened(Watermarks(0, 9, 3), ahead, LOG)
+    with pytest.raises(Halt, match="offset 9"):
+        opened(Watermarks(0, 12, 3), ahead, LOG, witnesses={0: b"other"})
+    assert not opened(Watermarks(0, 12, 3), ahead, LOG, witnesses={0: b"witness"}).minted
+    accepted = opened(Watermarks(0, 9, 3), ahead, LOG, accept=True)
+    assert accepted.epochs[-1] == Epoch(2, "log", 1, {0: 3})
+    told = msgspec.structs.replace(ahead, log_epoch=2)
+    assert not opened(Watermarks(0, 9, 3), told, *accepted.epochs).minted, "what lies behind the boundary is history"
+
+
+def test_a_persons_word_begins_an_epoch_even_where_nothing_looks_wrong() -> None:
+    # A record met a manifest of its own version with another body: only the person knows.
+    opening = opened(Watermarks(0, 9, 7), generation(at(7)), LOG, accept=True)
+    assert opening == Opening((LOG, Epoch(2, "log", 1, {0: 7})), True, True, {0: 7})
+    behind = opened(Watermarks(0, 9, 7), generation(at(4)), LOG, accept=True)
+    assert behind.epochs[-1] == Epoch(2, "log", 1, {0: 4})
+    assert opened(Watermarks(0, 9, 7), None, LOG, accept=True).epochs == (LOG,), "no index, nothing to disagree with"

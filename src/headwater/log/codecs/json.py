@@ -52,7 +52,7 @@ def decode(record: Record, epochs: tuple[Epoch, ...]) -> Change | Undecodable:
         return _change(record, version, document, parse(record.value))
     except Reject as error:
         return Undecodable(
-            id=record.key.decode(errors="replace"),
+            id=_readable(record),
             version=version,
             place=record.place,
             digest=digest(record.value or b""),
@@ -60,6 +60,15 @@ def decode(record: Record, epochs: tuple[Epoch, ...]) -> Change | Undecodable:
             appended_us=record.time_us,
             size_bytes=record.size_bytes,
         )
+
+
+def _readable(record: Record) -> str:
+    """Return the key, or a name of its own for a record whose key is no id: no two may become one document."""
+    try:
+        document = record.key.decode()
+    except UnicodeDecodeError:
+        document = ""
+    return document if check_id(document) is None else f"record {record.partition}.{record.offset}"
 
 
 def encode(line: bytes, now_us: int) -> Outgoing:
