@@ -13,7 +13,7 @@ from bench.report import Figure, median
 from bench.site import STREAM, copies, corpus, first_release, opened, put, settle, texts_embedded
 
 #: Copies of the corpus, so that a side takes at least 5 s.
-COPIES = {"static": 5, "hash": 6}
+COPIES = {"static": 7, "hash": 9}
 ROUNDS = 3
 
 

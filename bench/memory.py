@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,11 @@ from bench.site import configure, corpus, first_release, opened, put
 
 DOCUMENTS = 200
 CHARACTERS = 1_000_000
+#: A child's peak counts from what its parent held when it was forked: so a small process starts the measured one.
+LAUNCHER = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stderr=subprocess.DEVNULL);"
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
 
 
 async def measure() -> list[Figure]:
@@ -24,20 +28,11 @@ async def measure() -> list[Figure]:
         async with opened(folder, "static") as site:
             for number in range(DOCUMENTS):
                 start = number * 17_003 % (len(pool) - CHARACTERS)
-                await put(
-                    site, [{"id": f"large/{number}", "text": f"Copy {number}\n" + pool[start : start + CHARACTERS]}]
-                )
-        before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-        subprocess.run([sys.executable, "-m", "headwater", "run", "--once", "-c", str(config)], check=True,
-                       stderr=subprocess.DEVNULL)  # fmt: skip
-        peak_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    note = "" if peak_kib > before else " (of an earlier child)"
+                text = f"Copy {number}\n" + pool[start : start + CHARACTERS]
+                await put(site, [{"id": f"large/{number}", "text": text}])
+        worker = [sys.executable, "-m", "headwater", "run", "--once", "-c", str(config)]
+        launched = subprocess.run([sys.executable, "-c", LAUNCHER, *worker], check=True, capture_output=True)
+    peak_mb = int(launched.stdout.split()[-1]) * 1024 / 1e6
     allowed_mb = 400 + 20 * CHARACTERS / 1e6
-    return [
-        Figure(
-            f"peak memory, {DOCUMENTS} documents of 1 MB{note}",
-            "MB",
-            peak_kib * 1024 / 1e6,
-            target=f"<= {allowed_mb:.0f}",
-        )
-    ]
+    name = f"peak memory of a first load, {DOCUMENTS} documents of 1 MB"
+    return [Figure(name, "MB", peak_mb, target=f"<= {allowed_mb:.0f}")]

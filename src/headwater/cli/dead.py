@@ -74,20 +74,29 @@ async def _list(config: Path, stream: str, states: frozenset[DeadState], json: b
         tell(f"{stream} has no dead letters")
 
 
-async def _retry(site: Site, stream: str, letter: DeadLetter) -> bool:
-    moved = await site.ledger(stream).move(letter.document, letter.version, DeadState.OPEN, DeadState.RETRYING)
+async def _retry(site: Site, stream: str, letters: Sequence[DeadLetter]) -> list[str]:
+    ledger = site.ledger(stream)
+    moved = [
+        letter.document
+        for letter in letters
+        if await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.RETRYING)
+    ]
     if moved and site.worker_owner() is None:
-        tell("no worker is running: `headwater run` takes it up")
+        tell("no worker is running: `headwater run` takes them up")
     return moved
 
 
-async def _discard(site: Site, stream: str, letter: DeadLetter) -> bool:
+async def _discard(site: Site, stream: str, letters: Sequence[DeadLetter]) -> list[str]:
     from headwater.engine.discard import discard as give_up
 
     ports = site.ports(stream)
     reader = ports.open_reader()
     try:
-        return await give_up(letter, ports.ledger, ports.writer, reader, site.clock)
+        return [
+            letter.document
+            for letter in letters
+            if await give_up(letter, ports.ledger, ports.writer, reader, site.clock)
+        ]
     finally:
         await reader.close()
 
@@ -96,12 +105,12 @@ async def _each(
     config: Path,
     stream: str,
     wanted: frozenset[str] | None,
-    act: Callable[[Site, str, DeadLetter], Awaitable[bool]],
+    act: Callable[[Site, str, Sequence[DeadLetter]], Awaitable[list[str]]],
 ) -> int:
     async with opened(config, stream) as site:
-        letters = await site.ledger(stream).dead(frozenset({DeadState.OPEN}))
-        meant = [letter for letter in letters if wanted is None or letter.document in wanted]
-        done = [letter.document for letter in meant if await act(site, stream, letter)]
+        # Discarded ones too: a discard that was cut short is gone on with.
+        letters = await site.ledger(stream).dead(frozenset({DeadState.OPEN, DeadState.DISCARDED}))
+        done = await act(site, stream, [it for it in letters if wanted is None or it.document in wanted])
     left = sorted((wanted or frozenset()).difference(done))
     for document in left:
         tell(f"{document}: has no open dead letter in {stream}")

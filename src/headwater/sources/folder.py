@@ -52,8 +52,8 @@ class _Step:
         held = self.size_bytes + more_bytes
         return len(self.entries) >= BATCH_FILES or (bool(self.entries) and held > BATCH_BYTES)
 
-    def upsert(self, content: Content, entry: Entry) -> None:
-        change = upsert(content.found.id, content.text, content.found.mtime_ns // 1000)
+    def upsert(self, content: Content, entry: Entry, time_us: int) -> None:
+        change = upsert(content.found.id, content.text, time_us)
         self.changes.append(change)
         self.size_bytes += len(change.value or b"")
         self.upserts += 1
@@ -143,6 +143,9 @@ class FolderSource:
         young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
         entry = Entry(found.size, 0 if young else found.mtime_ns, content.digest)
         if before is None or before.digest != content.digest:
-            step.upsert(content, entry)
+            # A time stamp says when a known file was edited. Of a new one it may be years old, and it tells nothing of
+            # when the file came here: that is when it is seen.
+            edited = before is not None and found.mtime_ns > before.mtime_ns
+            step.upsert(content, entry, found.mtime_ns // 1000 if edited else self._clock.now_us())
         elif before != entry:
             step.move(found.id, entry)

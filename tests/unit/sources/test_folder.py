@@ -82,7 +82,13 @@ def test_files_become_documents(bench: Bench) -> None:
         ("b.txt", {"text": "bee"}),
         ("empty.txt", {"text": ""}),
     ]
-    assert changes[1].time_us == OLD_NS // 1000 + 1_500_000
+    assert changes[1].time_us > OLD_NS // 1000 + 1_500_000, "a new file's time is when it is seen, not its time stamp"
+    bench.put("b.txt", "bees", OLD_NS + 9_000_000_000)
+    assert bench.synchronise() == Pass(1, 0)
+    assert bench.changes()[-1].time_us == OLD_NS // 1000 + 9_000_000, "an edit's is its time stamp"
+    bench.put("b.txt", "bee", OLD_NS)
+    assert bench.synchronise() == Pass(1, 0)
+    assert bench.changes()[-1].time_us > OLD_NS // 1000 + 9_000_000, "an older file that was moved here comes now"
 
 
 def test_a_second_pass_finds_nothing(bench: Bench) -> None:
