@@ -28,7 +28,7 @@ def name(path: Path) -> str:
 
 @pytest.mark.parametrize("path", MODULES, ids=name)
 def test_every_module_says_what_it_holds(path: Path) -> None:
-    assert ast.get_docstring(tree(path)), "it has no docstring"
+    assert len(ast.get_docstring(tree(path)) or "") > 20, "it has no docstring"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name)

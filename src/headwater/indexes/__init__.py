@@ -1,1 +1,1 @@
-"""."""
+"""Indexes: their ports, their adapters, and the rules that all of them share."""

@@ -1,1 +1,1 @@
-"""."""
+"""PURE: how records are read, one format a file."""
