@@ -1,4 +1,4 @@
-"""The port of sources."""
+"""The port of sources: whatever changes are read from."""
 
 from __future__ import annotations
 

@@ -18,11 +18,12 @@ from unittest import mock
 
 from headwater.embedding.port import Description, Embedded, Embedder
 from headwater.indexes.port import IndexWriter
-from headwater.log.port import Batch, LogReader, LogWriter, SourcePosition
+from headwater.log.port import LogReader, LogWriter, SourcePosition
 from headwater.model.change import Outgoing
 from headwater.model.generation import Floor, Generation, Position
 from headwater.model.manifest import Answer, Manifest, Mark, Write
 from headwater.model.receipt import Settlement
+from headwater.testing.passing import PassingReader
 
 
 class Point(StrEnum):
@@ -63,28 +64,16 @@ class Death:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CrashingReader:
+class CrashingReader(PassingReader):
     """A log reader that dies after it has settled."""
 
     def __init__(self, inner: LogReader, death: Death) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._death = death
 
-    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
-        return await self._inner.poll(max_records, max_bytes, wait_s)
-
     async def settle(self, settlement: Settlement) -> None:
-        await self._inner.settle(settlement)
+        await self.inner.settle(settlement)
         self._death.passes(Point.SETTLED)
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        await self._inner.pause(partitions)
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        await self._inner.resume(partitions)
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class CrashingWriter:

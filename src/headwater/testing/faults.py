@@ -22,6 +22,7 @@ from headwater.model.change import Record
 from headwater.model.generation import Floor, Generation, Position
 from headwater.model.manifest import Answer, Manifest, Mark, Row, Write
 from headwater.model.receipt import Settlement
+from headwater.testing.passing import PassingReader
 
 T = TypeVar("T")
 
@@ -101,11 +102,11 @@ class FaultyEmbedder:
         await self._inner.close()
 
 
-class FaultyReader:
+class FaultyReader(PassingReader):
     """A log reader that delivers twice, and that fails before or after it has settled. It never waits inside a poll."""
 
     def __init__(self, inner: LogReader, faults: Faults, clock: Clock) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._faults = faults
         self._clock = clock
         self._seen: list[Record] = []
@@ -114,7 +115,7 @@ class FaultyReader:
         await self._faults.pass_through(0.2)
         if self._faults.strikes("log-fails"):
             raise Retry("log", "connection refused")
-        batch = await self._inner.poll(max_records, max_bytes, 0)
+        batch = await self.inner.poll(max_records, max_bytes, 0)
         if not batch.records and not batch.assigned and not batch.revoked:
             await self._clock.sleep(wait_s)
         moved = {*batch.assigned, *batch.revoked}  # after an assignment a log begins at its offset, never elsewhere
@@ -129,18 +130,9 @@ class FaultyReader:
         await self._faults.pass_through(0.2)
         if self._faults.strikes("settle-fails"):
             raise Retry("log", "connection refused")
-        await self._inner.settle(settlement)
+        await self.inner.settle(settlement)
         if self._faults.strikes("settle-times-out"):
             raise Retry("log", "timed out")
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        await self._inner.pause(partitions)
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        await self._inner.resume(partitions)
-
-    async def close(self) -> None:
-        await self._inner.close()
 
 
 class FaultyWriter:

@@ -14,61 +14,35 @@ from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End
 from headwater.errors import Retry
 from headwater.indexes.port import IndexWriter
-from headwater.log.port import Batch, LogReader
+from headwater.log.port import LogReader
 from headwater.model.change import Outgoing
 from headwater.model.generation import Position
 from headwater.model.manifest import Answer, Mark, State, Write
 from headwater.model.receipt import DeadState, Settlement
 from headwater.observability.signals import Event
+from headwater.testing.passing import PassingReader
 from tests.integration.engine.harness import STREAM, Stream, play
 
 pytestmark = pytest.mark.parametrize("kind", ["memory", "sqlite"])
 
 
-class NeverSettles:
+class NeverSettles(PassingReader):
     """A log reader of a worker that dies before its first commit."""
 
     def __init__(self, inner: LogReader) -> None:
-        self.inner = inner
+        super().__init__(inner)
         self.reached = asyncio.Event()
-
-    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
-        return await self.inner.poll(max_records, max_bytes, wait_s)
 
     async def settle(self, settlement: Settlement) -> None:
         self.reached.set()
         await asyncio.Event().wait()
 
-    async def pause(self, partitions: frozenset[int]) -> None:
-        await self.inner.pause(partitions)
 
-    async def resume(self, partitions: frozenset[int]) -> None:
-        await self.inner.resume(partitions)
-
-    async def close(self) -> None:
-        await self.inner.close()
-
-
-class SettlesWithout:
+class SettlesWithout(PassingReader):
     """A log reader whose commits hold back the offsets: receipts and dead letters are written, as beyond a gap."""
-
-    def __init__(self, inner: LogReader) -> None:
-        self.inner = inner
-
-    async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
-        return await self.inner.poll(max_records, max_bytes, wait_s)
 
     async def settle(self, settlement: Settlement) -> None:
         await self.inner.settle(msgspec.structs.replace(settlement, frontier={}))
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        await self.inner.pause(partitions)
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        await self.inner.resume(partitions)
-
-    async def close(self) -> None:
-        await self.inner.close()
 
 
 class AppliesPart:
