@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
 
 if TYPE_CHECKING:
-    from headwater.embedding.port import Embedder
+    from headwater.embedding.port import Compute, Embedder
     from headwater.engine.repair import Tools
     from headwater.engine.supervisor import Machine, StreamPorts, StreamWorker
     from headwater.engine.verification import Subject
@@ -56,6 +57,8 @@ class Site:
         self._ids = SystemIds()
         self._open: list[_Closable] = []
         self._embedders: dict[str, Embedder] = {}
+        # What computes in Python takes turns on one thread: two would only fight over the interpreter.
+        self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
     def __repr__(self) -> str:
         return f"Site({str(self.path)!r}, streams {', '.join(self.streams)})"
@@ -69,6 +72,7 @@ class Site:
         """Close all that was made. Idempotent."""
         while self._open:
             await self._open.pop().close()
+        self._computing.shutdown(wait=False, cancel_futures=True)
 
     # --- the log
 
@@ -152,7 +156,7 @@ class Site:
         """Return the stream's model. Streams share what is the same."""
         model = self._stream(stream).recipe.embed.model
         if model not in self._embedders:
-            self._embedders[model] = self._kept(_embedder(model))
+            self._embedders[model] = self._kept(_embedder(model, self._compute))
         return self._embedders[model]
 
     def recipe(self, stream: str, number: int) -> Recipe:
@@ -201,7 +205,7 @@ class Site:
         """Return the machine that this process runs on."""
         from headwater.engine.supervisor import Machine
 
-        return Machine(self.clock, self._dice, self._ids, offload, emit)
+        return Machine(self.clock, self._dice, self._ids, self._compute, emit)
 
     def worker(self, stream: str, emit: Emit) -> StreamWorker:
         """Return the stream's worker. Whoever runs it holds the lock. Every event that it emits names the stream."""
@@ -213,6 +217,9 @@ class Site:
         return StreamWorker(self.ports(stream), self.machine(named))
 
     # --- parts
+
+    def _compute(self, work: Callable[[], T]) -> Awaitable[T]:
+        return asyncio.get_running_loop().run_in_executor(self._computing, work)
 
     def _stream(self, stream: str) -> StreamSettings:
         return self.settings.streams[stream]
@@ -254,16 +261,11 @@ def group(stream: str) -> str:
     return f"headwater.{stream}"
 
 
-def offload(work: Callable[[], T]) -> Awaitable[T]:
-    """Run a pure computation on a thread."""
-    return asyncio.to_thread(work)
-
-
-def _embedder(model: str) -> Embedder:
+def _embedder(model: str, compute: Compute) -> Embedder:
     if model == "hash":
         from headwater.embedding.providers.hash import HashEmbedder
 
-        return HashEmbedder()
+        return HashEmbedder(compute=compute)
     from headwater.embedding.providers.static import StaticEmbedder
 
-    return StaticEmbedder()
+    return StaticEmbedder(compute=compute)

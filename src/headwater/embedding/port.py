@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -29,6 +30,15 @@ class Embedded(msgspec.Struct, frozen=True):
     vectors: npt.NDArray[np.float32]
     index: tuple[int, ...]
     tokens: int
+
+
+#: How an adapter computes off the loop. Whoever makes several may let them take turns on one thread.
+Compute = Callable[[Callable[[], Embedded]], Awaitable[Embedded]]
+
+
+async def on_a_thread(work: Callable[[], Embedded]) -> Embedded:
+    """Compute on any thread."""
+    return await asyncio.to_thread(work)
 
 
 class Embedder(Protocol):

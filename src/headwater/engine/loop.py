@@ -48,8 +48,8 @@ class Limits(msgspec.Struct, frozen=True):
     poll_wait_s: float = 1.0
     waiting_bytes: int = 16 << 20
     open_records: int = 20_000
-    work_documents: int = 64
-    work_bytes: int = 1 << 20
+    work_documents: int = 128
+    work_bytes: int = 2 << 20
     works: int = 3
 
 

@@ -18,8 +18,10 @@ from headwater.indexes.sqlite_schema import (
     DOCUMENT_COLUMNS,
     GENERATION_COLUMNS,
     SCHEMA,
+    batches,
     insert_generation,
     load_generation,
+    marks,
     read_document,
     read_generation,
     save_floors,
@@ -61,12 +63,12 @@ class SqliteIndexWriter:
     async def vectors(self, digests: Sequence[bytes]) -> dict[bytes, bytes]:
         def work(connection: sqlite3.Connection) -> dict[bytes, bytes]:
             _, generation = load_generation(connection, self._stream, self._number)
+            owner = (self._stream, generation.fingerprints.model)
             found: dict[bytes, bytes] = {}
-            for digest in digests:
-                rows = connection.execute(_VECTOR, (digest, digest, self._stream, generation.fingerprints.model))
-                for (vector,) in rows:
-                    found[digest] = vector
-            return found
+            for some in batches(digests):
+                starts = [digest[:8] for digest in some]
+                found.update(connection.execute(_VECTORS.format(marks(len(some))), (*starts, *owner)))
+            return {digest: found[digest] for digest in digests if digest in found}
 
         return await self._database.read(work)
 
@@ -122,11 +124,11 @@ class SqliteCatalogue:
         await self._database.close()
 
 
-_VECTOR = """SELECT chunk.vector FROM index_chunk AS chunk
+_VECTORS = """SELECT chunk.digest, chunk.vector FROM index_chunk AS chunk
     JOIN index_document AS document ON document.key = chunk.key >> 32
     JOIN index_generation AS generation ON generation.key = document.generation
-    WHERE substr(chunk.digest, 1, 8) = substr(?, 1, 8) AND chunk.digest = ?
-        AND generation.stream = ? AND generation.model_fingerprint = ? LIMIT 1"""
+    WHERE substr(chunk.digest, 1, 8) IN ({})
+        AND generation.stream = ? AND generation.model_fingerprint = ? GROUP BY chunk.digest"""
 
 _FENCES = f"""SELECT {DOCUMENT_COLUMNS} FROM index_document
     WHERE generation = ? AND state IN ('deleted', 'filtered') AND epoch = ? AND partition = ? AND place < ?"""

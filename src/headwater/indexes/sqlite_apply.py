@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -12,9 +12,11 @@ from headwater.indexes import rules
 from headwater.indexes.sqlite_schema import (
     SLOT_BITS,
     Document,
-    find_document,
+    batches,
+    find_documents,
     key_range,
     load_generation,
+    marks,
     save_positions,
     save_seen,
     write_document,
@@ -34,7 +36,7 @@ def apply(
     """Judge every write against what is stored at this moment, and carry out the admitted ones."""
     key, generation = load_generation(connection, stream, number)
     rules.check_call(writes, generation.dimensions)
-    batch = _Batch(connection, key, generation)
+    batch = _Batch(connection, key, generation, find_documents(connection, key, [write.id for write in writes]))
     answers = [batch.take(write) for write in writes]
     batch.flush()
     save_seen(connection, key, rules.sight(generation.seen, batch.applied, generation.log_epoch))
@@ -46,19 +48,22 @@ def apply(
 class _Batch:
     """The statements' values of many documents, gathered so that each statement runs once."""
 
-    def __init__(self, connection: sqlite3.Connection, key: int, generation: Generation) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, key: int, generation: Generation, stored: Mapping[str, Document]
+    ) -> None:
         self._connection = connection
+        self._stored = stored
         self._key = key
         self._generation = generation
         self._next_revision = generation.next_revision
         self._next_document: int | None = None
         self._documents: list[tuple[Any, ...]] = []
         self._added: list[tuple[int, bytes, int, str, bytes]] = []
-        self._removed: list[tuple[int]] = []
+        self._removed: list[int] = []
         self.applied: list[Manifest] = []  # those that came from a place in the log
 
     def take(self, write: Write | Mark) -> Answer:
-        stored = find_document(self._connection, self._key, write.id)
+        stored = self._stored.get(write.id)
         answer = admit(write, stored.manifest if stored else None, self._generation)
         if answer.verdict is not Verdict.APPLIED:
             return answer
@@ -77,17 +82,23 @@ class _Batch:
         return msgspec.structs.replace(answer, revision=manifest.revision)
 
     def flush(self) -> None:
-        self._connection.executemany("DELETE FROM index_chunk WHERE key = ?", self._removed)
-        self._connection.executemany("INSERT INTO index_chunk VALUES (?, ?, ?, ?, ?)", self._added)
-        self._connection.executemany(
+        for keys in batches(self._removed):
+            self._connection.execute(f"DELETE FROM index_chunk WHERE key IN ({marks(len(keys))})", keys)
+        self._insert("INSERT INTO index_chunk VALUES ", self._added)
+        self._insert(
             "REPLACE INTO index_document (key, generation, id, revision, epoch, source_order, partition, place, state, "
-            "payload, chunks, next_slot, extra) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "payload, chunks, next_slot, extra) VALUES ",
             self._documents,
         )
         if self._next_revision != self._generation.next_revision:
             self._connection.execute(
                 "UPDATE index_generation SET next_revision = ? WHERE key = ?", (self._next_revision, self._key)
             )
+
+    def _insert(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        for some in batches(rows):
+            values = ", ".join([f"({marks(len(some[0]))})"] * len(some))
+            self._connection.execute(statement + values, [value for row in some for value in row])
 
     def _new_key(self) -> int:
         if self._next_document is None:
@@ -116,7 +127,7 @@ class _Batch:
         ).fetchall()
         last = {(digest, occurrence): key for digest, occurrence, key in rows}
         kept = set(last.values())
-        self._removed += [(key,) for _, _, key in rows if key not in kept]
+        self._removed += [key for _, _, key in rows if key not in kept]
         low, _ = key_range(stored.key)
         return {name: key - low for name, key in last.items()}
 
@@ -135,7 +146,7 @@ class _Batch:
                 self._added.append((low | next_slot, row.digest, row.occurrence, row.text, row.vector))
                 next_slot += 1
         # A row that is brought although it is held replaces what is held.
-        self._removed += [(low | slot,) for name, slot in held.items() if name in slots or name not in named]
+        self._removed += [low | slot for name, slot in held.items() if name in slots or name not in named]
         slots |= {name: slot for name, slot in held.items() if name in named and name not in slots}
         chosen = tuple(slots[chunk.digest, chunk.occurrence] for chunk in document.manifest.chunks)
         return document._replace(slots=chosen, next_slot=next_slot)
@@ -143,5 +154,5 @@ class _Batch:
 
 def manifests(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> dict[str, Manifest]:
     """Return the manifests of those documents that have one."""
-    found = ((identity, find_document(connection, generation, identity)) for identity in ids)
-    return {identity: document.manifest for identity, document in found if document is not None}
+    found = find_documents(connection, generation, ids)
+    return {identity: document.manifest for identity, document in found.items()}

@@ -8,8 +8,8 @@ manifest's `chunks` hold the slots beside the references.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -20,7 +20,12 @@ from headwater.model.generation import Floor, Generation, GenerationState, Posit
 from headwater.model.manifest import Cap, Cause, ChunkRef, Manifest, Outcome, State
 from headwater.model.version import Place, Version
 
+T = TypeVar("T")
+
 SLOT_BITS = 32
+
+#: Values in one statement.
+BATCH_VALUES = 250
 
 SCHEMA = Schema(
     part="index",
@@ -282,6 +287,32 @@ def find_document(connection: sqlite3.Connection, generation: int, identity: str
         (generation, identity.encode()),
     ).fetchone()
     return read_document(row) if row else None
+
+
+def find_documents(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> dict[str, Document]:
+    """Return the rows of those documents that have one."""
+    found: dict[str, Document] = {}
+    for some in batches([identity.encode() for identity in ids]):
+        rows = connection.execute(
+            f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ? AND id IN ({marks(len(some))})",
+            (generation, *some),
+        )
+        for row in rows.fetchall():
+            document = read_document(row)
+            found[document.manifest.id] = document
+    return found
+
+
+def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Cut what one statement takes. Each step of a statement lets other threads run before it goes on, so many values
+    in one statement cost a busy process less than many statements.
+    """
+    return (values[start : start + BATCH_VALUES] for start in range(0, len(values), BATCH_VALUES))
+
+
+def marks(count: int) -> str:
+    """Return so many question marks."""
+    return ", ".join("?" * count)
 
 
 def key_range(document: int) -> tuple[int, int]:

@@ -6,7 +6,6 @@ bit-equal vectors, whatever else stands in the batch and whatever machine counts
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 from hashlib import sha256
@@ -15,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Compute, Description, Embedded, on_a_thread
 from headwater.embedding.providers.wordless import wordless
 
 _REVISION = 1
@@ -30,7 +29,14 @@ _INLINE_CHARACTERS = 16_000
 class HashEmbedder:
     """Each lower-cased word adds +1 or -1 to the bucket that its CRC-32 names; the sum is brought to length 1."""
 
-    def __init__(self, *, dimensions: int = 256, max_texts: int = 256, max_characters: int = 1_000_000) -> None:
+    def __init__(
+        self,
+        *,
+        dimensions: int = 256,
+        max_texts: int = 256,
+        max_characters: int = 1_000_000,
+        compute: Compute = on_a_thread,
+    ) -> None:
         if not 2 <= dimensions <= _BUCKETS_MAX:
             raise ValueError(f"dimensions must lie between 2 and {_BUCKETS_MAX}, not {dimensions}")
         recipe = f"hash\n{_REVISION}\n{dimensions}\ncrc32 signed\nl2"
@@ -42,6 +48,7 @@ class HashEmbedder:
             max_characters=max_characters,
         )
         self._slots = _Slots(dimensions)
+        self._compute = compute
 
     def __repr__(self) -> str:
         return f"HashEmbedder(dimensions={self._description.dimensions})"
@@ -53,7 +60,7 @@ class HashEmbedder:
         """Embed in place when the texts are short, on a thread when they are long."""
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             return self._embed(texts)
-        return await asyncio.to_thread(self._embed, texts)
+        return await self._compute(lambda: self._embed(texts))
 
     async def close(self) -> None:
         self._slots.clear()

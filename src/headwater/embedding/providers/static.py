@@ -10,7 +10,6 @@ Licence caveat: see `LICENCE`.
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Compute, Description, Embedded, on_a_thread
 from headwater.embedding.providers.tokens import Tokens
 from headwater.embedding.providers.wordless import wordless
 from headwater.errors import Reject, Unreachable
@@ -88,7 +87,12 @@ class StaticEmbedder:
     """Text -> sum of its tokens' vectors, at length 1. The files are read at the first call of `embed`."""
 
     def __init__(
-        self, files: ModelFiles | None = None, *, max_texts: int = 256, max_characters: int = 1_000_000
+        self,
+        files: ModelFiles | None = None,
+        *,
+        max_texts: int = 256,
+        max_characters: int = 1_000_000,
+        compute: Compute = on_a_thread,
     ) -> None:
         self._files = files or ModelFiles()
         self._description = Description(
@@ -98,6 +102,7 @@ class StaticEmbedder:
             max_texts=max_texts,
             max_characters=max_characters,
         )
+        self._compute = compute
         self._loading = Lock()
         self._model: _Model | None = None
 
@@ -108,7 +113,7 @@ class StaticEmbedder:
         return self._description
 
     async def embed(self, texts: Sequence[str]) -> Embedded:
-        return await asyncio.to_thread(self._embed, texts)
+        return await self._compute(lambda: self._embed(texts))
 
     async def close(self) -> None:
         self._model = None
