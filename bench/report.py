@@ -33,11 +33,11 @@ class Figure:
 
 def report(figures: list[Figure]) -> None:
     """Print the table and write the file."""
-    print(f"\n{'figure':62} {'unit':14} {'ours':>10} {'baseline':>10} {'ratio':>7}  target")
+    print(f"\n{'figure':72} {'unit':14} {'ours':>10} {'baseline':>10} {'ratio':>7}  target")
     for it in figures:
         baseline = "" if it.baseline is None else f"{it.baseline:10.4g}"
         ratio = "" if it.ratio is None else f"{it.ratio:7.3f}"
-        print(f"{it.name:62} {it.unit:14} {it.ours:10.4g} {baseline:>10} {ratio:>7}  {it.target or '':9} {it.verdict}")
+        print(f"{it.name:72} {it.unit:14} {it.ours:10.4g} {baseline:>10} {ratio:>7}  {it.target or '':9} {it.verdict}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_text(json.dumps([asdict(it) for it in figures], indent=1) + "\n")
     print(f"\nwrote {OUT}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from headwater.clock import SystemClock
 from headwater.engine.supervisor import End
 from headwater.sources.jsonl import publish
 from headwater.wiring import Site, open_site
+
+Changes = Iterable[Mapping[str, str]]
 
 STREAM = "bench"
 CORPUS = Path("build/corpus/changes.jsonl")
@@ -37,7 +39,7 @@ async def opened(folder: Path, model: str) -> AsyncIterator[Site]:
         await site.close()
 
 
-async def put(site: Site, changes: Iterable[dict[str, object]]) -> None:
+async def put(site: Site, changes: Changes) -> None:
     """Append changes to the log."""
     lines = io.BytesIO(b"".join(json.dumps(change).encode() + b"\n" for change in changes))
     appended, rejected = await publish(

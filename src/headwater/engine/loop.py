@@ -48,8 +48,8 @@ class Limits(msgspec.Struct, frozen=True):
     poll_wait_s: float = 1.0
     waiting_bytes: int = 16 << 20
     open_records: int = 20_000
-    work_documents: int = 128
-    work_bytes: int = 2 << 20
+    work_documents: int = 64
+    work_bytes: int = 1 << 20
     works: int = 3
 
 
@@ -263,7 +263,8 @@ class Loop:
             self._retaken.discard(receipt.place)
             dead = receipt.outcome is Outcome.DEAD
             if dead:
-                self._emit(Event.CHANGE_DEAD, {"version": str(receipt.version), "reason": receipt.reason})
+                fields = {"id": receipt.document, "version": str(receipt.version), "reason": receipt.reason}
+                self._emit(Event.CHANGE_DEAD, fields)
             if not retaken:
                 self._rejections.note(dead=dead)
             read_us = 0 if retaken else self._frontier.read_us(receipt.place)
