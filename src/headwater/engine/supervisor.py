@@ -34,6 +34,7 @@ from headwater.model.version import Place
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Outage, Patience
 from headwater.sources.port import Source
+from headwater.sources.skips import Skips
 
 
 class End(StrEnum):
@@ -98,6 +99,7 @@ class StreamWorker:
         self._machine = machine
         self.patience = Patience(machine.clock, machine.dice, self._outage)
         self._stop = asyncio.Event()
+        self._skips = Skips()
 
     def stop(self) -> None:
         """Ask it to end: what is in flight is finished and settled first, within the machine's grace."""
@@ -114,10 +116,20 @@ class StreamWorker:
                 if once or ended.end is not End.PAUSED or not await self._until_resumed():
                     break
         except HeadwaterError as error:
+            error = self._addressed(error)
             ended = Ended(self._ports.name, End.HALTED, str(error), error)
             self._machine.emit(Event.STREAM_HALTED, {"stream": self._ports.name, "reason": str(error)})
         self._machine.emit(Event.STREAM_STOPPED, {"stream": self._ports.name, "end": ended.end})
         return ended
+
+    async def obstacle(self) -> HeadwaterError | None:
+        """Return what an opening would halt on now, or None. Reads only, and waits as long as a dependency is away."""
+        state = await self.patience.call(lambda: self._ports.registry.read(self._ports.name))
+        try:
+            await self._decide(state)
+        except HeadwaterError as error:
+            return self._addressed(error)
+        return None
 
     # --- opening
 
@@ -158,7 +170,8 @@ class StreamWorker:
         goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
         return await self._attend(loop, opening.epochs, goal)
 
-    async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
+    async def _decide(self, state: StreamState) -> tuple[Generation | None, Fingerprints, Opening]:
+        """Look, and decide how to begin. Nothing is changed yet."""
         ports = self._ports
         generation = await self._generation()
         fingerprints = ports.recipe(0).fingerprints
@@ -172,7 +185,11 @@ class StreamWorker:
             before=await self._before(state, generation),
             witnesses=await self._witnesses(state, generation),
         )
-        opening = open_stream(situation)
+        return generation, fingerprints, open_stream(situation)
+
+    async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
+        ports = self._ports
+        generation, fingerprints, opening = await self._decide(state)
         digest = ".".join(msgspec.structs.astuple(fingerprints))
         number = state.recipe if state.recipe_digest == digest else state.recipe + 1
         # A person's word is used up by this opening: left standing it would excuse a later rewind that nobody saw.
@@ -186,6 +203,12 @@ class StreamWorker:
             adopt = ports.catalogue.adopt
             await self.patience.call(lambda: adopt(ports.name, ports.generation, last.identity, last.number))
         return opening, recipe
+
+    def _addressed(self, error: HeadwaterError) -> HeadwaterError:
+        """Put the stream's name into a cure: what decides does not know it, and a reader wants a command to copy."""
+        if isinstance(error, Halt):
+            error.cure = error.cure.replace("STREAM", self._ports.name)
+        return error
 
     async def _generation(self) -> Generation | None:
         ports = self._ports
@@ -206,7 +229,7 @@ class StreamWorker:
             f"streams.{self._ports.name}.recipe",
             f"the recipe that index generation {generation.number} was built with",
             f"another one (changed: {changed})",
-            hint="changed recipes become index generations with a later version; until then, use a new index file",
+            hint="set `index: sqlite:///another.db` for this stream and run again: the log is replayed into it",
         )
 
     async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
@@ -302,8 +325,12 @@ class StreamWorker:
             if running.done():
                 running.result()
             if loop.too_many_rejected:
-                await self._pause(loop.too_many_rejected)
-                return Ended(name, End.PAUSED, loop.too_many_rejected)
+                reason = (
+                    f"{loop.too_many_rejected}: look at `headwater dead list {name}`, mend the cause, "
+                    f"then `headwater resume {name}`"
+                )
+                await self._pause(reason)
+                return Ended(name, End.PAUSED, reason)
             if control.done() and (paused := control.result()):
                 return Ended(name, End.PAUSED, paused)
             return Ended(name, End.STOPPED if self._stop.is_set() else End.DONE)
@@ -335,7 +362,8 @@ class StreamWorker:
                 # Its record is gone, or belongs to another log epoch now: it can be discarded, never applied.
                 await ports.ledger.move(letter.document, letter.version, DeadState.RETRYING, DeadState.OPEN)
                 reason = "its record is no longer in the log"
-                self._machine.emit(Event.CHANGE_DEAD, {"version": str(letter.version), "reason": reason})
+                fields = {"id": letter.document, "version": str(letter.version), "reason": reason}
+                self._machine.emit(Event.CHANGE_DEAD, fields)
 
     async def _rescan(self) -> None:
         source = self._ports.source
@@ -347,10 +375,13 @@ class StreamWorker:
     async def _synchronise(self, source: Source) -> None:
         result = await self.patience.call(source.synchronise)
         name, emit = self._ports.name, self._machine.emit
-        if result.upserts or result.deletes:
-            emit(Event.SOURCE_SYNCHRONISED, {"stream": name, "upserts": result.upserts, "deletes": result.deletes})
-        for item, reason in result.skipped:
+        before = self._skips.count
+        for item, reason in self._skips.news(result.skipped):
             emit(Event.SOURCE_SKIPPED, {"stream": name, "item": item, "reason": reason})
+        skipped = self._skips.count
+        if result.upserts or result.deletes or skipped != before:
+            counts = {"upserts": result.upserts, "deletes": result.deletes, "skipped": skipped}
+            emit(Event.SOURCE_SYNCHRONISED, {"stream": name, **counts})
 
     async def _guard(self, timeout_s: float | None) -> Ended:
         """Return when a dependency has been away for too long. Without a limit it waits for the stop and its grace."""
@@ -400,7 +431,8 @@ class StreamWorker:
         if outage is None:
             self._machine.emit(Event.OUTAGE_ENDED, fields)
         else:
-            self._machine.emit(Event.OUTAGE_BEGAN, {**fields, "cause": outage.cause})
+            told = {**fields, "cause": outage.cause, "then": "waiting until it is back"}
+            self._machine.emit(Event.OUTAGE_BEGAN, told)
 
 
 #: For a change's mark, which no epoch is part of, before the first epoch is minted.

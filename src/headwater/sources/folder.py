@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from headwater.clock import Clock
-from headwater.errors import Reject
+from headwater.errors import Reject, Retry, Unreachable
 from headwater.log.codecs.json import delete, upsert
 from headwater.log.port import LogWriter, SourcePosition
 from headwater.model.change import Outgoing
@@ -72,7 +72,8 @@ class FolderSource:
     """A Source. It reads whole passes; what changed while it was read is left for the next one.
 
     A file that cannot be read, or is no text any more, is reported by every pass, and its last good version stays.
-    Symbolic links are not followed. The writer belongs to the source, which closes it.
+    Symbolic links are not followed. A folder that is away is waited for (Retry), but if neither this source nor its
+    position ever saw it, it is a mistake (Unreachable). The writer belongs to the source, which closes it.
     """
 
     def __init__(self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock) -> None:
@@ -80,6 +81,8 @@ class FolderSource:
         self._wanted = matcher(include)
         self._writer = writer
         self._clock = clock
+        #: When the last pass of this process began: 0 before there was one.
+        self._passed_ns = 0
 
     def __repr__(self) -> str:
         return f"FolderSource({str(self._root)!r})"
@@ -87,7 +90,8 @@ class FolderSource:
     async def synchronise(self) -> Pass:
         serial, stored = await self._writer.position(SOURCE)
         known = {key.decode(): _ENTRIES.decode(value) for key, value in stored.items()}
-        walk = await asyncio.to_thread(Walk(self._root, self._wanted).run)
+        began_ns = self._clock.now_us() * 1000
+        walk = await asyncio.to_thread(self._walk, seen=bool(serial))
         upserts = deletes = 0
         skipped = list(walk.skipped)
         # Removals first: what is gone from the folder must not wait for what is large in it.
@@ -100,10 +104,21 @@ class FolderSource:
                 upserts += step.upserts
                 deletes += step.deletes
                 skipped += step.skipped
+        self._passed_ns = began_ns
         return Pass(upserts, deletes, tuple(skipped))
 
     async def close(self) -> None:
         await self._writer.close()
+
+    def _walk(self, *, seen: bool) -> Walk:
+        """Walk the folder; `seen` tells whether the stream ever held anything from it."""
+        try:
+            return Walk(self._root, self._wanted).run()
+        except Retry as away:
+            if seen or self._passed_ns or not isinstance(away.__cause__, FileNotFoundError):
+                raise
+            cure = "Make it, or mend `source.folder` in the configuration"
+            raise Unreachable(away.dependency, away.cause, cure) from away
 
     def _delete_steps(self, walk: Walk, known: dict[str, Entry]) -> Iterator[_Step]:
         present = {found.id for found in walk.files}
@@ -143,9 +158,18 @@ class FolderSource:
         young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
         entry = Entry(found.size, 0 if young else found.mtime_ns, content.digest)
         if before is None or before.digest != content.digest:
-            # A time stamp says when a known file was edited. Of a new one it may be years old, and it tells nothing of
-            # when the file came here: that is when it is seen.
-            edited = before is not None and found.mtime_ns > before.mtime_ns
-            step.upsert(content, entry, found.mtime_ns // 1000 if edited else self._clock.now_us())
+            step.upsert(content, entry, self._changed_us(found, before))
         elif before != entry:
             step.move(found.id, entry)
+
+    def _changed_us(self, found: Found, before: Entry | None) -> int:
+        """Tell when a changed file came to be as it is.
+
+        A time stamp says when a known file was edited. Of a new one it may be years old, and of one that was copied
+        here with its old stamp (`rsync -a`) too: then it lies before a pass that did not see the change, and the change
+        came when it is seen.
+        """
+        edited = before is not None and found.mtime_ns > before.mtime_ns
+        if edited and found.mtime_ns >= self._passed_ns - _YOUNG_NS:
+            return found.mtime_ns // 1000
+        return self._clock.now_us()

@@ -91,6 +91,19 @@ def test_files_become_documents(bench: Bench) -> None:
     assert bench.changes()[-1].time_us > OLD_NS // 1000 + 9_000_000, "an older file that was moved here comes now"
 
 
+def test_an_edit_that_was_copied_here_with_an_old_stamp_comes_when_it_is_seen(bench: Bench) -> None:
+    bench.put("a.txt", "one")
+    source = bench.source()
+    asyncio.run(source.synchronise())
+    before_us = SystemClock().now_us()
+    bench.put("a.txt", "two", OLD_NS + 1)
+    asyncio.run(source.synchronise())
+    assert bench.changes()[-1].time_us >= before_us, "the last pass was later than the stamp, and saw no change"
+    bench.put("a.txt", "three", before_us * 1000)
+    asyncio.run(source.synchronise())
+    assert bench.changes()[-1].time_us == before_us, "an edit since the last pass has its own time"
+
+
 def test_a_second_pass_finds_nothing(bench: Bench) -> None:
     bench.put("a.txt", "one")
     bench.put("new.txt", "two", 1 << 62)  # its time stamp lies in the future, so it is read again and again
@@ -158,6 +171,18 @@ def test_a_missing_root_deletes_nothing(bench: Bench) -> None:
     assert bench.told() == []
     away.rename(bench.root)
     assert bench.synchronise() == Pass(0, 0)
+
+
+def test_a_root_that_was_never_there_is_a_mistake(bench: Bench) -> None:
+    bench.root.rmdir()
+    with pytest.raises(Unreachable, match="no such folder"):
+        bench.synchronise()
+    bench.root.mkdir()
+    source = bench.source()
+    assert asyncio.run(source.synchronise()) == Pass(0, 0)
+    bench.root.rmdir()
+    with pytest.raises(Retry, match="no such folder"):
+        asyncio.run(source.synchronise())
 
 
 def test_a_root_that_goes_away_during_the_walk_deletes_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
