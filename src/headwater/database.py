@@ -45,7 +45,8 @@ _CAUSES = {
     sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
 }
 _CURES = {
-    sqlite3.SQLITE_CORRUPT: "Restore it from a backup, or move it away: an index can be built again from its log",
+    sqlite3.SQLITE_CORRUPT: "Restore it from a backup. "
+    "If it holds only the index it can be built again from the log; the log itself comes only from a backup",
     sqlite3.SQLITE_NOTADB: "Check the path in the configuration",
     sqlite3.SQLITE_CANTOPEN: "Check that its folder exists and that you may write there",
     sqlite3.SQLITE_READONLY: "Check the rights of the file and of its folder",

@@ -10,7 +10,7 @@ import typer
 
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import say, tell, write_json
+from headwater.cli.output import counted, say, tell, write_json
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import DeadLetter, DeadState
 from headwater.wiring import GENERATION, Site
@@ -69,7 +69,8 @@ async def _list(config: Path, stream: str, states: frozenset[DeadState], json: b
         write_json({"stream": stream, "generation": GENERATION, "dead": list(map(_shape, letters))})
         return
     for letter in letters:
-        say(f"{letter.document}  {letter.version}  {letter.state.value}, {letter.attempts} attempts: {letter.reason}")
+        attempts = counted(letter.attempts, "attempt")
+        say(f"{letter.document}  {letter.version}  {letter.state.value}, {attempts}: {letter.reason}")
     if not letters:
         tell(f"{stream} has no dead letters")
 
@@ -81,8 +82,10 @@ async def _retry(site: Site, stream: str, letters: Sequence[DeadLetter]) -> list
         for letter in letters
         if await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.RETRYING)
     ]
-    if moved and site.worker_owner() is None:
-        tell("no worker is running: `headwater run` takes them up")
+    if moved:
+        tell(f"{counted(len(moved), 'dead letter')} {'waits' if len(moved) == 1 else 'wait'} for the worker")
+        if site.worker_owner() is None:
+            tell("no worker is running: `headwater run` takes them up")
     return moved
 
 
@@ -92,13 +95,16 @@ async def _discard(site: Site, stream: str, letters: Sequence[DeadLetter]) -> li
     ports = site.ports(stream)
     reader = ports.open_reader()
     try:
-        return [
+        given_up = [
             letter.document
             for letter in letters
             if await give_up(letter, ports.ledger, ports.writer, reader, site.clock)
         ]
     finally:
         await reader.close()
+    if given_up:
+        tell(f"{counted(len(given_up), 'dead letter')} {'was' if len(given_up) == 1 else 'were'} discarded")
+    return given_up
 
 
 async def _each(
@@ -114,8 +120,8 @@ async def _each(
     left = sorted((wanted or frozenset()).difference(done))
     for document in left:
         tell(f"{document}: has no open dead letter in {stream}")
-    if done or not left:
-        tell(f"{len(done)} dead letters: done")
+    if not done and not left:
+        tell(f"{stream} has no open dead letters")
     return Exit.FAILED if left else Exit.OK
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
 
 from headwater.errors import Halt, HeadwaterError, Misconfigured, Retry, Unreachable
 from headwater.settings.failures import ConfigurationErrors, nearest
@@ -26,6 +27,17 @@ class Mistake(HeadwaterError):
 
 class Failure(HeadwaterError):
     """The command could not do what it was told, and nothing is wrong with how it was called."""
+
+
+class NoConfiguration(Misconfigured):
+    """There is no configuration file, so there is nothing to expect in it."""
+
+    def __init__(self, file: Path) -> None:
+        hint = "`headwater init` writes one, --config names another"
+        super().__init__("", "a configuration file", "no such file", str(file), hint=hint)
+
+    def __str__(self) -> str:
+        return f"{self.file}: there is no such file. {self.hint}"
 
 
 #: What the codes mean, for the reference.

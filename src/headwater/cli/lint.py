@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import typer
 
 from headwater.cli.failures import Exit
-from headwater.cli.options import Config, Json, config_of
+from headwater.cli.options import Config, Json, config_of, site_of
 from headwater.cli.output import tell, write_json
+from headwater.cli.places import located
 from headwater.errors import Misconfigured
 from headwater.settings.failures import ConfigurationErrors
-from headwater.wiring import open_site
+from headwater.wiring import Site
 
 
 def lint(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Check the configuration; name every error with its place.
 
-    Exit 3 when there is one. --json writes {"ok", "errors"}, each error with file, line, column, path, expected, got
-    and hint.
+    Exit 3 when there is one. A source folder that is not there is a warning: it may be mounted later. --json writes
+    {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
     """
     path = config_of(context, config)
     try:
-        open_site(path, os.environ)
+        site = site_of(path)
     except ConfigurationErrors as failed:
         if not json:
             raise
-        write_json({"ok": False, "errors": [_shape(error) for error in failed.errors]})
+        write_json({"ok": False, "errors": list(map(_shape, failed.errors)), "warnings": []})
         raise typer.Exit(Exit.CONFIGURATION) from None
+    warnings = _warnings(site)
     if json:
-        write_json({"ok": True, "errors": []})
-    else:
-        tell(f"{path}: no errors")
+        write_json({"ok": True, "errors": [], "warnings": list(map(_shape, warnings))})
+        return
+    for warning in warnings:
+        tell(f"{warning.place}: warning: {warning.path}: {warning.got} ({warning.hint})")
+    tell(f"{path}: no errors")
+
+
+def _warnings(site: Site) -> list[Misconfigured]:
+    """Return what a run would stumble over, and what may yet be put right outside the file."""
+    folders = {name: it.source.folder for name, it in site.settings.streams.items() if it.source}
+    return [
+        located(
+            Misconfigured(
+                f"streams.{stream}.source.folder",
+                "a folder",
+                f"there is no folder {folder}",
+                hint="make it before the first run, which fails without it",
+            ),
+            site.path,
+        )
+        for stream, folder in folders.items()
+        if not folder.exists()
+    ]
 
 
 def _shape(error: Misconfigured) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.failures import unknown_stream
+from headwater.cli.failures import NoConfiguration, unknown_stream
 from headwater.cli.output import flush
 from headwater.cli.places import located
 from headwater.errors import Misconfigured
+from headwater.settings.failures import ConfigurationErrors
 from headwater.wiring import Site, open_site
 
 DEFAULT_CONFIG = Path("headwater.yaml")
@@ -31,10 +32,17 @@ def config_of(context: typer.Context, behind: Path | None) -> Path:
     return behind or (before if isinstance(before, Path) else DEFAULT_CONFIG)
 
 
+def site_of(config: Path) -> Site:
+    """Read a configuration file. Raise ConfigurationErrors with every error that it has."""
+    if not config.exists():
+        raise ConfigurationErrors([NoConfiguration(config)])
+    return open_site(config, os.environ)
+
+
 @asynccontextmanager
 async def opened(config: Path, stream: str | None = None) -> AsyncIterator[Site]:
     """Open what a configuration file names, and close it. Raise Mistake when the stream is not in it."""
-    site = open_site(config, os.environ)
+    site = site_of(config)
     if stream is not None and stream not in site.streams:
         raise unknown_stream(stream, site.streams)
     try:

@@ -27,6 +27,23 @@ def say(line: str = "") -> None:
         print(line.translate(_CONTROLS))
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 change`, `2 changes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+#: From so many seconds on a duration is told in this unit.
+_UNITS = ((365.25 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"))
+
+
+def rough(seconds: float) -> str:
+    """Return a duration as people say it: `0.123 s`, `2.1 h`, `6.9 y`."""
+    for size_s, unit in _UNITS:
+        if seconds >= size_s:
+            return f"{seconds / size_s:.1f} {unit}"
+    return f"{seconds:.3f} s"
+
+
 def write_json(value: Mapping[str, Any]) -> None:
     """Write one JSON document on one line."""
     with _stdout():

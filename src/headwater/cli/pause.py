@@ -37,3 +37,9 @@ async def _pause(config: Path, stream: str, reason: str) -> None:
         tell(f"{stream} was paused already: {before.paused}")
     else:
         tell(f"{stream} is paused; `headwater resume {stream}` lets it go on")
+
+
+def with_way_on(reason: str, stream: str) -> str:
+    """Return why a stream is paused and how it goes on. A worker's own reason says so itself."""
+    way_on = f"`headwater resume {stream}`"
+    return reason if way_on in reason else f"{reason}; {way_on} lets it go on"

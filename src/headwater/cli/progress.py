@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
+from headwater.cli.output import counted
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError
 from headwater.observability.signals import Emit, Event
@@ -19,12 +20,14 @@ _LINE_EVERY_S = 10.0
 
 
 class Meter:
-    """Counts what each stream settled in this run, and looks how far it is behind."""
+    """Counts what each stream settled in this run and what its source cannot read, and looks how far it is behind."""
 
     def __init__(self, site: Site) -> None:
         self._histories: dict[str, LogHistory] = {stream: site.history(stream) for stream in site.streams}
         self.settled: Counter[str] = Counter()
         self.behind: dict[str, int] = {}
+        self._skipped: Counter[str] = Counter()
+        self._halted: set[str] = set()
 
     @property
     def streams(self) -> tuple[str, ...]:
@@ -34,12 +37,16 @@ class Meter:
     def counting(self, emit: Emit) -> Emit:
         """Return what counts events, and hands them on."""
 
-        def counted(event: Event, fields: dict[str, Any]) -> None:
+        def count(event: Event, fields: dict[str, Any]) -> None:
             if event is Event.CHANGES_SETTLED:
                 self.settled[fields["stream"]] += fields["changes"]
+            elif event is Event.SOURCE_SYNCHRONISED:
+                self._skipped[fields["stream"]] = fields["skipped"]
+            elif event is Event.STREAM_HALTED:
+                self._halted.add(fields["stream"])
             emit(event, fields)
 
-        return counted
+        return count
 
     async def measure(self) -> None:
         """Look at the log. What cannot be read keeps its last number."""
@@ -51,12 +58,17 @@ class Meter:
             self.behind[stream] = sum(mark.high - mark.committed for mark in marks.values())
 
     def lines(self) -> list[str]:
-        """Say where each stream is."""
+        """Say where each stream is. Of one that halted before it settled anything there is nothing to say."""
         return [
-            f"{stream}: {self.settled[stream]} changes settled, {self.behind[stream]} behind"
+            self._line(stream)
             for stream in self.streams
-            if stream in self.behind
+            if stream in self.behind and (self.settled[stream] or stream not in self._halted)
         ]
+
+    def _line(self, stream: str) -> str:
+        line = f"{stream}: {counted(self.settled[stream], 'change')} settled, {self.behind[stream]} behind"
+        skipped = self._skipped[stream]
+        return f"{line}, {counted(skipped, 'file')} skipped" if skipped else line
 
 
 class Display(Protocol):

@@ -21,7 +21,8 @@ def resume(
         bool,
         typer.Option(
             "--accept-log-epoch",
-            help="The log that is there now is the right one, although the index was built from another.",
+            help="The log that is there now is the right one, although the index was built from another: begin a new "
+            "log epoch from what is committed on. It begins one even if nothing looks wrong.",
         ),
     ] = False,
     config: Config = None,

@@ -9,18 +9,20 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, exit_code, explain
 from headwater.cli.options import Config, config_of, opened, perform
-from headwater.cli.output import tell
+from headwater.cli.output import counted, tell
+from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
 from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured
 from headwater.observability.formats import LogFormat
+from headwater.observability.signals import Emit, Event
 from headwater.settings.failures import Unfit
 from headwater.settings.units import duration_s
 
@@ -75,6 +77,8 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
             meter = Meter(site)
             display = open_display(meter, plain=log_format is LogFormat.TEXT)
             emit = log_events(display.line, log_format, site.clock, verbose=verbose)
+            if log_format is LogFormat.TEXT:
+                emit = _without_halts(emit)
             workers = [site.worker(stream, meter.counting(emit)) for stream in site.streams]
             stopper = Stopper(workers)
             watching = asyncio.ensure_future(display.watch(site.clock))
@@ -93,6 +97,16 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
     return stopper.exit_code(codes, once=timeout_s is not None)
 
 
+def _without_halts(emit: Emit) -> Emit:
+    """Leave out what people are told at the same moment in words of their own, with the place and the next step."""
+
+    def rest(event: Event, fields: dict[str, Any]) -> None:
+        if event is not Event.STREAM_HALTED:
+            emit(event, fields)
+
+    return rest
+
+
 async def _work(worker: StreamWorker, timeout_s: float | None, config: Path) -> int:
     """Run one stream to its end; return its exit code. A defect ends this stream and leaves the others alone."""
     try:
@@ -107,23 +121,29 @@ def _judge(ended: Ended, config: Path, *, once: bool) -> int:
     from headwater.engine.supervisor import End
 
     if ended.end is End.PAUSED:
-        tell(f"{ended.stream} is paused: {ended.reason}; `headwater resume {ended.stream}` lets it go on")
+        tell(f"{ended.stream} is paused: {with_way_on(ended.reason, ended.stream)}")
         # A worker that serves waits while it is paused, so only a signal ended it: that is no failure of its own.
         return Exit.FAILED if once else STOPPED
     if ended.end is End.AWAY:
         tell(f"{ended.stream} gave up: {ended.reason}. Nothing was lost: run it again when that is back")
         return Exit.DEPENDENCY
     if ended.error is not None:
-        tell(f"{ended.stream} halted:")
-        error = ended.error
-        for line in explain(located(error, config) if isinstance(error, Misconfigured) else error):
-            tell(line)
+        _tell_halt(ended.stream, ended.error, config)
         return exit_code(ended.error)
     if ended.end is End.STOPPED:
         if ended.reason:
             tell(f"{ended.stream}: {ended.reason}")
         return STOPPED
     return Exit.OK
+
+
+def _tell_halt(stream: str, error: HeadwaterError, config: Path) -> None:
+    if not isinstance(error, Misconfigured):
+        tell(f"{stream} halted: {error}")
+        return
+    tell(f"{stream} halted:")
+    for line in explain(located(error, config)):  # it begins with its place, so that editors find it
+        tell(line)
 
 
 async def _tell_dead(site: Site) -> None:
@@ -133,7 +153,8 @@ async def _tell_dead(site: Site) -> None:
         except HeadwaterError:
             continue  # the log cannot be read: the stream's own end says so already
         if count:
-            tell(f"{count} dead letters; headwater dead list {stream}")
+            shows = "shows it" if count == 1 else "shows them"
+            tell(f"{counted(count, 'dead letter')}: `headwater dead list {stream}` {shows}")
 
 
 #: The code of a stream that was stopped: what it means depends on who stopped it.

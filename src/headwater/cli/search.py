@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json as standard_json
+import shutil
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +14,12 @@ import typer
 from headwater.cli.failures import Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
 from headwater.cli.output import say, tell, write_json
+from headwater.settings.failures import listed
 from headwater.wiring import GENERATION
 
-_SNIPPET_CHARACTERS = 200
+_INDENT = " " * 3
+_SNIPPET_LINES = 2
+_NARROWEST = 20
 
 
 def search(
@@ -37,6 +43,8 @@ def search(
     """
     if groups is not None:
         raise Mistake(f"stream {stream!r} declares no access, so there is nothing to search `--as`: leave it out")
+    if not query.strip():
+        raise Mistake("the query is empty: say what to look for")
     wanted = dict(map(_condition, where or []))
     perform(_search(config_of(context, config), stream, query, k, wanted, json))
 
@@ -60,6 +68,7 @@ async def _search(config: Path, stream: str, query: str, k: int, where: dict[str
     from headwater.retrieval.search import hit_shape
 
     async with opened(config, stream) as site:
+        _check_fields(stream, site.settings.streams[stream].recipe.payload, where)
         hits = await site.retriever(stream).search(query, k, where)
     if json:
         write_json({"stream": stream, "generation": GENERATION, "hits": list(map(hit_shape, hits))})
@@ -67,11 +76,27 @@ async def _search(config: Path, stream: str, query: str, k: int, where: dict[str
     for rank, hit in enumerate(hits, 1):
         title = hit.manifest.payload.get("title")
         say(f"{rank}. {hit.score:.3f}  {hit.manifest.id}" + (f"  {title}" if isinstance(title, str) else ""))
-        say(f"   {_snippet(hit.text)}")
+        for line in _snippet(hit.text, shutil.get_terminal_size().columns):
+            say(line)
     if not hits:
         tell("nothing was found")
 
 
-def _snippet(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SNIPPET_CHARACTERS else line[: _SNIPPET_CHARACTERS - 1] + "…"
+def _check_fields(stream: str, fields: Iterable[str], where: Iterable[str]) -> None:
+    """Refuse a field that no document can have: it would find nothing, and look like an answer."""
+    names = list(fields)
+    for unknown in (key for key in where if key not in names):
+        has = f"its fields are {listed(names, 'and')}" if names else "its recipe maps no fields"
+        raise Mistake(f"--where: the payload of stream {stream!r} has no field {unknown!r}; {has}")
+
+
+def _snippet(text: str, columns: int) -> list[str]:
+    """Return the beginning of a chunk as it fits below its title."""
+    return textwrap.wrap(
+        " ".join(text.split()),
+        max(columns, _NARROWEST),
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        max_lines=_SNIPPET_LINES,
+        placeholder=" …",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,10 @@ import typer
 
 from headwater.cli.failures import unknown_stream
 from headwater.cli.options import Config, Json, config_of, opened, perform
-from headwater.cli.output import say, write_json
+from headwater.cli.output import counted, rough, say, write_json
+from headwater.cli.pause import with_way_on
+from headwater.cli.places import located
+from headwater.errors import Misconfigured
 from headwater.log.port import LogHistory, Watermarks
 from headwater.model.change import Change
 from headwater.model.generation import Generation
@@ -24,6 +28,9 @@ if TYPE_CHECKING:
 
 #: Freshness is that of so many changes, the newest ones.
 FRESHNESS_CHANGES = 10_000
+
+#: A look at what an opening would find waits so long for what is away.
+_LOOK_S = 5.0
 
 #: For reading a change's time, which no log epoch is part of.
 _ANY_EPOCH = (Epoch(1, "", 0),)
@@ -38,7 +45,7 @@ def status(
     """Show how far each stream is, and what stands in its way.
 
     --json writes {"streams": {NAME: {"lag", "freshness", "outcomes", "embedding", "generations", "dead_letters",
-    "paused", "worker"}}}.
+    "paused", "obstacle", "worker"}}}; obstacle is what the stream would halt on if a worker opened it now.
     """
     perform(_status(config_of(context, config), stream, json))
 
@@ -77,8 +84,22 @@ async def _shape(site: Site, stream: str) -> dict[str, Any]:
         "generations": [_generation(row, marks) for row in await site.generations(stream)],
         "dead_letters": {letter_state.value: letters[letter_state] for letter_state in DeadState},
         "paused": state.paused or None,
+        "obstacle": await _obstacle(site, stream),
         "worker": {"running": owner is not None, "pid": owner.pid if owner else None},
     }
+
+
+async def _obstacle(site: Site, stream: str) -> str | None:
+    """Return what the stream would halt on if it was opened now. Without an index it opens on any log."""
+    if not await site.generations(stream):
+        return None
+    worker = site.worker(stream, lambda _event, _fields: None)
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            error = await worker.obstacle()
+    except TimeoutError:
+        return None  # what is away is no reason to halt
+    return str(located(error, site.path) if isinstance(error, Misconfigured) else error) if error else None
 
 
 async def _oldest_age_s(history: LogHistory, marks: dict[int, Watermarks], now_us: int) -> float | None:
@@ -110,15 +131,17 @@ def _generation(row: Generation, marks: dict[int, Watermarks]) -> dict[str, Any]
 
 def _show(name: str, shape: dict[str, Any]) -> None:
     lag, fresh, worker = shape["lag"], shape["freshness"], shape["worker"]
-    age = f", the oldest {lag['oldest_age_s']:.1f} s old" if lag["oldest_age_s"] is not None else ""
+    age = f", the oldest {rough(lag['oldest_age_s'])} old" if lag["oldest_age_s"] is not None else ""
     say(name)
     _line("worker", f"running (process {worker['pid']})" if worker["running"] else "not running")
     if shape["paused"]:
-        _line("paused", f"{shape['paused']} (`headwater resume {name}` lets it go on)")
-    _line("behind", f"{lag['records']} changes{age}")
+        _line("paused", with_way_on(shape["paused"], name))
+    if shape["obstacle"]:
+        _line("cannot go on", shape["obstacle"])
+    _line("behind", f"{counted(lag['records'], 'change')}{age}")
     if fresh["count"]:
         ranks = ", ".join(f"{rank} {fresh[f'{rank}_s']:.2f} s" for rank in ("p50", "p95", "p99"))
-        _line("freshness", f"{ranks} over {fresh['count']} changes; the budget is {fresh['budget_s']:g} s")
+        _line("freshness", f"{ranks} over {counted(fresh['count'], 'change')}; the budget is {fresh['budget_s']:g} s")
     _line("outcomes", ", ".join(f"{outcome} {count}" for outcome, count in shape["outcomes"].items()) or "none yet")
     _line("embedding", ", ".join(f"{count} {what}" for what, count in shape["embedding"].items()))
     for row in shape["generations"]:

@@ -9,7 +9,7 @@ import msgspec
 import typer
 
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import say, tell, write_json
+from headwater.cli.output import rough, say, tell, write_json
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import Receipt
 from headwater.wiring import GENERATION
@@ -73,6 +73,11 @@ def _show(receipt: Receipt) -> None:
     before = 0
     for hop, at_us in _times(receipt):
         if at_us:
-            later = f"  (+{(at_us - before) / 1e6:.3f} s)" if before else ""
+            later = f"  ({_later(at_us - before)})" if before else ""
             say(f"  {hop:<9}{render_time(at_us)}{later}")
             before = at_us
+
+
+def _later(gap_us: int) -> str:
+    """Say how much later a hop was. Hops are timed by different clocks: one may seem to be before the last."""
+    return f"+{rough(gap_us / 1e6)}" if gap_us >= 0 else f"clock ahead by {rough(-gap_us / 1e6)}"

@@ -9,7 +9,7 @@ import typer
 
 from headwater.cli.failures import Exit
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import say, tell, write_json
+from headwater.cli.output import counted, say, tell, write_json
 
 if TYPE_CHECKING:
     from headwater.engine.verification import Verification
@@ -40,24 +40,28 @@ async def _verify(config: Path, stream: str, repair: bool, json: bool) -> int:
             await subject.reader.generation()  # says what is missing before the lock's file is made
             with site.lock():
                 repaired = await mend(subject, site.tools(stream))
-            tell(f"{repaired.mended} documents were mended")
+            tell(f"{counted(repaired.mended, 'document')} mended")
+            if repaired.removed:
+                tell(f"{counted(repaired.removed, 'row')} that no document names removed")
             found = repaired.after
         else:
             found = await compare(subject)
     if json:
         write_json(found.shape())
     else:
-        _show(found)
+        _show(stream, found)
     if not found.ok:
         cure = (
-            "what is left cannot be mended from the log" if repair else f"mend it: headwater verify {stream} --repair"
+            "what is left cannot be mended from the log" if repair else f"mend it: `headwater verify {stream} --repair`"
         )
-        tell(f"{stream} does not hold what its log says; {cure}")
+        tell(f"{stream} does not hold what its log says; {cure}" if json else cure)
     return Exit.OK if found.ok else Exit.GUARANTEE
 
 
-def _show(found: Verification) -> None:
+def _show(stream: str, found: Verification) -> None:
+    say(f"{stream} {'holds' if found.ok else 'does not hold'} what its log says")
     for name, value in found.shape().items():
-        say(f"{name:<13}{'yes' if value is True else 'no' if value is False else value}")
+        if name != "ok":
+            say(f"  {name:<13}{value}")
     for finding in found.findings:
-        tell(f"{finding.kind}: {finding.id}: {finding.reason}")
+        tell(": ".join(part for part in (finding.kind, finding.id, finding.reason) if part))

@@ -100,6 +100,18 @@ def test_verify_and_repair_a_damaged_index(articles: Cli) -> None:
         )
     connection.close()
     assert articles.json("verify", "articles", "--json", code=5)["stale"] == 1
-    assert "--repair" in articles("verify", "articles", code=5).stderr
+    found = articles("verify", "articles", code=5)
+    assert found.stdout.startswith("articles does not hold what its log says\n")
+    assert "--repair" in found.stderr
     assert articles.json("verify", "articles", "--repair", "--json")["ok"]
     assert articles.json("verify", "articles", "--json")["ok"]
+    assert articles("verify", "articles").stdout.startswith("articles holds what its log says\n")
+
+
+def test_snippets_fit_the_terminal(articles: Cli) -> None:
+    articles.write("docs/long.md", "# Long\n\n" + "wide words in a row " * 30)
+    articles("run", "--once")
+    lines = articles("search", "articles", "wide words", "-k", "1", COLUMNS="40").stdout.splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith("   ") and len(line) <= 40 for line in lines[1:])
+    assert lines[2].endswith(" …")

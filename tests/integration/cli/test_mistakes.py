@@ -25,7 +25,10 @@ def test_a_bad_configuration_names_every_error_with_its_place(cli: Cli) -> None:
     shape = cli.json("lint", "--json", code=3)
     assert not shape["ok"]
     assert [(error["line"], error["column"]) for error in shape["errors"]] == [(3, 5), (4, 13)]
-    assert "headwater init" in cli("-c", "nowhere.yaml", "status", code=3).stderr
+    missing = "nowhere.yaml: there is no such file. `headwater init` writes one, --config names another\n"
+    assert cli("-c", "nowhere.yaml", "status", code=3).stderr == missing
+    assert cli("-c", "nowhere.yaml", "lint", code=3).stderr == missing
+    assert cli.json("-c", "nowhere.yaml", "lint", "--json", code=3)["errors"][0]["got"] == "no such file"
 
 
 def test_reading_before_the_first_run_makes_no_file(articles: Cli, tmp_path: Path) -> None:
@@ -54,6 +57,8 @@ def test_reading_before_the_first_run_makes_no_file(articles: Cli, tmp_path: Pat
         (["search", "articles", "x", "--as", "staff"], "declares no access"),
         (["search", "articles", "x", "--where", "title"], "KEY=VALUE"),
         (["search", "articles", "x", "-k", "0"], "-k"),
+        (["search", "articles", " "], "the query is empty"),
+        (["search", "articles", "x", "--where", "nope=1"], "no field 'nope'; its fields are title"),
         (["search", "articles"], "QUERY"),
         (["run", "--timeout", "10m"], "--once"),
         (["run", "--once", "--timeout", "10"], "unit"),
@@ -80,7 +85,11 @@ def test_a_log_that_cannot_be_made(cli: Cli) -> None:
 
 def test_another_model_is_refused(articles: Cli) -> None:
     articles.write("headwater.yaml", CONFIG.replace("model: hash", "model: static"))
-    assert "\nheadwater.yaml:5:5: streams.articles.recipe: " in articles("run", "--once", code=3).stderr
+    assert "cannot go on  headwater.yaml:5:5: streams.articles.recipe: " in articles("status").stdout
+    halted = articles("run", "--once", code=3).stderr
+    assert "\nheadwater.yaml:5:5: streams.articles.recipe: " in halted
+    assert halted.count("streams.articles.recipe") == 1
+    assert "set `index: sqlite:///another.db`" in halted
     assert "model-drift" in articles("search", "articles", "x", code=5).stderr
     articles.write("headwater.yaml", CONFIG.replace("    recipe:", "    partitions: 4\n    recipe:"))
     assert articles("status", code=3).stderr.startswith("headwater.yaml:5:5: streams.articles.partitions: ")

@@ -30,7 +30,8 @@ def test_what_waits_is_counted(notes: Cli) -> None:
 def test_a_dead_letter_is_listed_retried_and_discarded(notes: Cli) -> None:
     notes("publish", "notes", stdin='{"id": "a", "text": "no kind"}\n{"id": "b", "text": "good", "kind": "x"}\n')
     run = notes("run", "--once")
-    assert "1 dead letters; headwater dead list notes" in run.stderr
+    assert "1 dead letter: `headwater dead list notes` shows it" in run.stderr
+    assert "change.dead stream=notes id=a version=" in run.stderr
     (letter,) = notes.json("dead", "list", "notes", "--json")["dead"]
     assert (letter["id"], letter["state"], letter["attempts"]) == ("a", "open", 1)
     assert "kind" in letter["reason"]
@@ -38,13 +39,14 @@ def test_a_dead_letter_is_listed_retried_and_discarded(notes: Cli) -> None:
 
     assert "b: has no open dead letter" in notes("dead", "retry", "notes", "b", code=1).stderr
     notes("dead", "retry", "notes", code=2)
-    notes("dead", "retry", "notes", "a")
+    assert "1 dead letter waits for the worker" in notes("dead", "retry", "notes", "a").stderr
     assert notes.json("dead", "list", "notes", "--json")["dead"][0]["state"] == "retrying"
     notes("run", "--once")
     (letter,) = notes.json("dead", "list", "notes", "--json")["dead"]
     assert (letter["state"], letter["attempts"]) == ("open", 2)
 
-    notes("dead", "discard", "notes", "--all")
+    assert "1 dead letter was discarded" in notes("dead", "discard", "notes", "--all").stderr
+    assert "no open dead letters" in notes("dead", "retry", "notes", "--all").stderr
     assert notes.json("dead", "list", "notes", "--json")["dead"] == []
     assert notes.json("dead", "list", "notes", "--all", "--json")["dead"][0]["state"] == "discarded"
     assert notes.json("status", "--json")["streams"]["notes"]["dead_letters"]["discarded"] == 1
@@ -53,5 +55,8 @@ def test_a_dead_letter_is_listed_retried_and_discarded(notes: Cli) -> None:
 def test_too_much_poison_pauses_the_stream(notes: Cli) -> None:
     notes("publish", "notes", stdin="".join(f'{{"id": "{number}", "text": "x"}}\n' for number in range(25)))
     run = notes("run", "--once", code=1)
-    assert "headwater resume notes" in run.stderr
+    assert run.stderr.count("mend the cause, then `headwater resume notes`") == 2, "the log line, and the summary"
+    assert "lets it go on" not in run.stderr
+    assert "25 dead letters: `headwater dead list notes` shows them" in run.stderr
+    assert notes("status").stdout.count("headwater resume notes") == 1
     assert notes.json("status", "--json")["streams"]["notes"]["paused"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
+from collections.abc import Iterator
+from typing import Any
 
 from tests.integration.cli.process import CONFIG, Cli, until, wait_for
 
@@ -75,10 +78,17 @@ def test_another_log_before_the_index_halts_until_it_is_accepted(cli: Cli) -> No
     for path in cli.folder.glob("headwater.db*"):
         path.unlink()
     halted = cli("run", "--once", code=5)
-    assert "log-rewind" in halted.stderr
-    assert "resume" in halted.stderr
+    assert halted.stderr.count("log-rewind") == 1
+    assert "articles halted: log-rewind: " in halted.stderr
+    assert "headwater resume articles --accept-log-epoch" in halted.stderr
+    assert "settled" not in halted.stderr
+    assert "cannot go on  log-rewind: " in cli("status").stdout
+    assert "resume articles --accept" in cli.json("status", "--json")["streams"]["articles"]["obstacle"]
+    events = cli("run", "--once", "--log-format", "json", code=5).stderr
+    assert '"event": "stream.halted"' in events
     cli("resume", "articles", "--accept-log-epoch")
     cli("run", "--once")
+    assert cli.json("status", "--json")["streams"]["articles"]["obstacle"] is None
     assert cli.json("verify", "articles", "--json")["ok"]
 
 
@@ -94,3 +104,55 @@ def test_what_stops_one_stream_leaves_the_others_alone(cli: Cli) -> None:
     assert streams["one"]["outcomes"] == {}
     assert streams["two"]["outcomes"] == {"indexed": 1}
     assert cli("status").stdout.index("one") < cli("status").stdout.index("two")
+
+
+def test_files_that_cannot_be_read_are_told_once_and_counted_at_the_end(articles: Cli) -> None:
+    bad = articles.folder / "docs/bad.md"
+    bad.write_bytes(b"\xff\xfe")
+    assert "articles: 0 changes settled, 0 behind, 1 file skipped" in articles("run", "--once").stderr
+    worker = articles.start("run", "--log-format", "json")
+    lines = events(worker)
+    assert until_event(lines, "source.skipped")[-1]["item"] == "bad.md"
+    articles.write("docs/bird.md", "# Bird\n")  # a rescan later
+    seen = until_event(lines, "source.synchronised", upserts=1)
+    bad.write_text("# Mended\n")
+    seen += until_event(lines, "source.synchronised", skipped=0)
+    assert not [event for event in seen if event["event"] == "source.skipped"]
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(20) == 0
+
+
+def test_a_folder_that_was_never_there_is_a_mistake(cli: Cli) -> None:
+    cli.write("headwater.yaml", CONFIG)
+    warned = cli("lint")
+    assert warned.stderr.startswith("headwater.yaml:4:14: warning: streams.articles.source.folder: there is no folder ")
+    (warning,) = cli.json("lint", "--json")["warnings"]
+    assert (warning["line"], warning["column"]) == (4, 14)
+    failed = cli("run", "--once", code=4)
+    assert "docs: there is no such folder. Make it, or mend `source.folder`" in failed.stderr
+    assert "outage" not in failed.stderr
+
+
+def test_a_folder_that_went_away_is_waited_for(articles: Cli) -> None:
+    docs = articles.folder / "docs"
+    docs.rename(articles.folder / "away")
+    waited = articles("run", "--once", "--timeout", "100ms", code=4)
+    assert 'cause="there is no such folder" then="waiting until it is back"' in waited.stderr
+    (articles.folder / "away").rename(docs)
+    articles("run", "--once")
+    assert sorted(line["id"] for line in articles.lines("export", "articles")) == ["fish.md", "stars.md"]
+
+
+def events(process: subprocess.Popen[str]) -> Iterator[dict[str, Any]]:
+    assert process.stderr is not None
+    yield from map(json.loads, process.stderr)
+
+
+def until_event(lines: Iterator[dict[str, Any]], name: str, **fields: object) -> list[dict[str, Any]]:
+    """Read events up to one of this name with these fields, that one included."""
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if line["event"] == name and fields.items() <= line.items():
+            return seen
+    raise AssertionError(f"{name} {fields} was never said")
