@@ -1,8 +1,8 @@
 """Repair: brings documents that a verification found wrong to what the log says. Only while no worker runs.
 
 Everything goes through the fence like any other write, with the cause `repair`, which the fence takes at an equal
-version when it names its base. What the log no longer holds is never repaired. Rows that belong to no document at all
-are reported and left: no write of a document reaches them.
+version when it names its base. What the log no longer holds is never repaired. Rows that no manifest names are the
+index's own to remove.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from headwater.engine.verification import (
     verify,
 )
 from headwater.errors import Reject
-from headwater.indexes.port import IndexWriter, Stored
+from headwater.indexes.port import IndexWriter, Stored, Torn
 from headwater.model.change import Change
-from headwater.model.manifest import Cause, Manifest, State, Verdict, Write
+from headwater.model.manifest import Cause, Manifest, Verdict, Write
 
 #: So many documents are mended at once. They bound memory and the size of a write.
 PAGE = 32
@@ -43,9 +43,12 @@ class Tools(msgspec.Struct, frozen=True):
 
 
 class Repair(msgspec.Struct, frozen=True):
-    """How many documents were written anew, and what a verification finds after it."""
+    """How many documents were written anew, how many rows that no manifest named are gone, and what a verification
+    finds after it.
+    """
 
     mended: int
+    removed: int
     after: Verification
 
 
@@ -55,7 +58,8 @@ async def repair(subject: Subject, tools: Tools) -> Repair:
     await survey.run()
     repairer = _Repairer(subject, tools, survey)
     mended = await repairer.mend()
-    return Repair(mended, await verify(subject))
+    after = await verify(subject)
+    return Repair(mended, max(0, survey.orphans - after.orphans), after)
 
 
 class _Repairer:
@@ -70,8 +74,8 @@ class _Repairer:
         mended = 0
         for start in range(0, len(ids), PAGE):
             mended += await self._mend({document: findings[document] for document in ids[start : start + PAGE]})
-        if self._survey.orphans and await self._reader.orphans():
-            mended += await self._sweep()
+        if self._survey.orphans:
+            await self._tools.writer.purge(())
         return mended
 
     async def _mend(self, page: Mapping[str, Sequence[Finding]]) -> int:
@@ -86,12 +90,13 @@ class _Repairer:
                 drafts.append(made)
         return await self._apply(writes + await self._embed(drafts))
 
-    async def _make(self, findings: Sequence[Finding], stored: Stored | None) -> Write | Draft | None:
+    async def _make(self, findings: Sequence[Finding], held: Stored | Torn | None) -> Write | Draft | None:
         """Make what the document must be of its change. None: nothing can be done for it."""
         place = next((finding.place for finding in findings if finding.place is not None), None)
         if any(finding.kind is Kind.UNVERIFIABLE for finding in findings) or place is None:
             return None
         change = await self._survey.change_at(place)
+        base = held.manifest.revision if isinstance(held, Stored) else held.revision if held else None
         recipe, now_us = self._survey.recipe, self._tools.clock.now_us()
         if not isinstance(change, Change):
             return None
@@ -100,18 +105,19 @@ class _Repairer:
             return msgspec.structs.replace(
                 decision.write,
                 manifest=msgspec.structs.replace(decision.write.manifest, cause=Cause.REPAIR),
-                base=stored.manifest.revision if stored else None,
+                base=base,
             )
         try:
             derived = recipe.derive(change)
         except Reject:
             return None
-        drafted = draft(change, self._trusted(stored), derived, recipe.number, now_us)
-        return msgspec.structs.replace(drafted, manifest=msgspec.structs.replace(drafted.manifest, cause=Cause.REPAIR))
+        drafted = draft(change, self._trusted(held), derived, recipe.number, now_us)
+        manifest = msgspec.structs.replace(drafted.manifest, cause=Cause.REPAIR)
+        return msgspec.structs.replace(drafted, manifest=manifest, base=base)
 
-    def _trusted(self, stored: Stored | None) -> Manifest | None:
+    def _trusted(self, stored: Stored | Torn | None) -> Manifest | None:
         """Return the manifest with only those chunks whose rows are sound: all others are brought anew."""
-        if stored is None:
+        if not isinstance(stored, Stored):
             return None
         sound = sound_rows(stored, self._survey.dimensions, deep=True)
         chunks = tuple(ref for ref in stored.manifest.chunks if (ref.digest, ref.occurrence) in sound)
@@ -122,20 +128,6 @@ class _Repairer:
         answers, _ = await self._tools.gateway.embed(list(texts.values()))
         vectors = {key: answer for key, answer in zip(texts, answers, strict=True) if isinstance(answer, bytes)}
         return [finish(it, vectors) for it in drafts if all(key in vectors for key, _ in it.needs)]
-
-    async def _sweep(self) -> int:
-        """Write every sound document once more as it is: that removes rows which the scan does not show."""
-        swept = 0
-        writes: list[Write] = []
-        async for stored in self._reader.scan():
-            manifest = stored.manifest
-            if manifest.state is State.LIVE and manifest.id not in self._survey.findings:
-                again = msgspec.structs.replace(manifest, cause=Cause.REPAIR, revision=0)
-                writes.append(Write(manifest=again, base=manifest.revision))
-            if len(writes) >= PAGE:
-                swept += await self._apply(writes)
-                writes = []
-        return swept + await self._apply(writes)
 
     async def _apply(self, writes: Sequence[Write]) -> int:
         if not writes:

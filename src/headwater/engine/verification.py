@@ -10,7 +10,7 @@ claims to come from.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from enum import StrEnum
 from itertools import islice
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from headwater.embedding.gateway import NORM_TOLERANCE
 from headwater.engine.ordering import Waiting
 from headwater.engine.plan import draft
 from headwater.errors import Misconfigured, Reject, Unreachable
-from headwater.indexes.port import IndexReader, Stored
+from headwater.indexes.port import IndexReader, Stored, Torn, TornDocuments
 from headwater.log.port import Ledger, LogHistory, Registry, Watermarks
 from headwater.model.change import Change, Op, Record, digest, digest_value
 from headwater.model.document import Recipe
@@ -65,7 +65,10 @@ class Kind(StrEnum):
 
 
 class Finding(NamedTuple):
-    """One document that is not as it must be, why, and where the change lies that it must come from."""
+    """One document that is not as it must be, why, and where the change lies that it must come from.
+
+    Rows that no scan shows make one finding for them all, of no document: its id is empty.
+    """
 
     id: str
     kind: Kind
@@ -147,6 +150,7 @@ class Survey:
         self._marks: Mapping[int, Watermarks] = {}
         self._read: dict[int, int] = {}
         self._wanted: dict[str, Wanted] = {}
+        self._unnamed: dict[str, int] = {}
         self.findings: dict[str, list[Finding]] = {}
         self.orphans = 0
 
@@ -156,11 +160,11 @@ class Survey:
         orphans = await self._subject.reader.orphans()
         unseen = set(self._wanted)
         live = 0
-        async for stored in self._subject.reader.scan():
-            document = stored.manifest.id
+        async for entry in _entries(self._subject.reader):
+            document = _id_of(entry)
             unseen.discard(document)
-            live += stored.manifest.state is State.LIVE
-            await self._note(document, stored)
+            live += self._is_live(entry)
+            await self._note(document, entry)
         for document in unseen:
             await self._note(document, None)
         if orphans or self.findings:
@@ -176,8 +180,18 @@ class Survey:
         for document in ids:
             await self._note(document, found.get(document))
 
-    async def _note(self, document: str, stored: Stored | None) -> None:
-        if findings := await self._judge(document, stored):
+    def _is_live(self, entry: Stored | Torn) -> bool:
+        if isinstance(entry, Stored):
+            return entry.manifest.state is State.LIVE
+        wanted = self._wanted.get(entry.id)
+        return wanted is not None and wanted.state is State.LIVE
+
+    async def _note(self, document: str, entry: Stored | Torn | None) -> None:
+        self._unnamed.pop(document, None)
+        if isinstance(entry, Stored) and (unnamed := _unnamed(entry)):
+            self._unnamed[document] = unnamed
+        judged = self._judge_torn(entry) if isinstance(entry, Torn) else self._judge(document, entry)
+        if findings := await judged:
             self.findings[document] = findings
         else:
             self.findings.pop(document, None)
@@ -185,6 +199,9 @@ class Survey:
     def _summary(self, live: int) -> Verification:
         found = [finding for findings in self.findings.values() for finding in findings]
         kinds = Counter(finding.kind for finding in found)
+        lost = self.orphans - sum(self._unnamed.values())
+        if lost > 0:
+            found.insert(0, Finding("", Kind.ORPHAN, f"rows that belong to no document: {lost}"))
         return Verification(
             documents=live + kinds[Kind.MISSING],
             missing=kinds[Kind.MISSING],
@@ -255,6 +272,19 @@ class Survey:
             findings += _rows_amiss(stored, findings[0].place if findings else stored.manifest.place)
         return findings
 
+    async def _judge_torn(self, torn: Torn) -> list[Finding]:
+        """Say what a document whose manifest cannot be read must come from: the newest change that it can claim."""
+        wanted = self._wanted.get(torn.id)
+        place = wanted.place if wanted else None
+        claimed = await self.change_at(Place(torn.version.partition, torn.version.offset))
+        if (
+            claimed is not None
+            and (claimed.id, claimed.version) == (torn.id, torn.version)
+            and (wanted is None or compare(claimed.version, wanted.version) > 0)
+        ):
+            place = claimed.place
+        return [Finding(torn.id, Kind.STALE, "its manifest cannot be read", place)]
+
     async def _judge_ahead(self, manifest: Manifest, stored: Stored) -> list[Finding]:
         """Judge a document whose version is newer than any before the frontier, by the change that it claims."""
         change = await self.change_at(manifest.place)
@@ -313,7 +343,9 @@ class Survey:
             return "its payload is not the one that the recipe makes"
         sound = sound_rows(stored, self.dimensions, deep=self._deep)
         unsound = sum((chunk.digest, chunk.occurrence) not in sound for chunk in manifest.chunks)
-        return f"{unsound} of its rows are not there, or hold another text or no usable vector" if unsound else ""
+        if not unsound:
+            return ""
+        return f"{unsound} of its rows are not there, or hold another text, or a vector of another size or length"
 
 
 _GONE = (State.DELETED, State.FILTERED)
@@ -330,11 +362,15 @@ def _rows_amiss(stored: Stored, place: Place | None) -> list[Finding]:
     document = stored.manifest.id
     names = Counter((chunk.digest, chunk.occurrence) for chunk in stored.manifest.chunks)
     findings = []
-    if unnamed := len(stored.rows.keys() - names.keys()):
+    if unnamed := _unnamed(stored):
         findings.append(Finding(document, Kind.ORPHAN, f"{unnamed} rows that its manifest does not name", place))
     if names and max(names.values()) > 1:
         findings.append(Finding(document, Kind.DUPLICATE, "its manifest names a row twice", place))
     return findings
+
+
+def _unnamed(stored: Stored) -> int:
+    return len(stored.rows.keys() - {(chunk.digest, chunk.occurrence) for chunk in stored.manifest.chunks})
 
 
 def sound_rows(stored: Stored, dimensions: int, *, deep: bool) -> set[tuple[bytes, int]]:
@@ -353,9 +389,23 @@ def sound_rows(stored: Stored, dimensions: int, *, deep: bool) -> set[tuple[byte
     return {name for (name, _), far in zip(named, off.tolist(), strict=True) if far <= 2 * NORM_TOLERANCE}
 
 
-async def look(reader: IndexReader, ids: Sequence[str]) -> dict[str, Stored]:
+async def look(reader: IndexReader, ids: Sequence[str]) -> dict[str, Stored | Torn]:
     """Read some documents as the index holds them."""
-    return {stored.manifest.id: stored async for stored in reader.scan(ids)}
+    return {_id_of(entry): entry async for entry in _entries(reader, ids)}
+
+
+async def _entries(reader: IndexReader, ids: Sequence[str] | None = None) -> AsyncIterator[Stored | Torn]:
+    """Yield what the index holds: at the end the documents that cannot be read."""
+    try:
+        async for stored in reader.scan(ids):
+            yield stored
+    except TornDocuments as damage:
+        for torn in damage.documents:
+            yield torn
+
+
+def _id_of(entry: Stored | Torn) -> str:
+    return entry.manifest.id if isinstance(entry, Stored) else entry.id
 
 
 def _pages(ids: Sequence[str]) -> list[Sequence[str]]:

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from headwater.errors import Halt
 from headwater.model.generation import Floor, Generation, Position
 from headwater.model.manifest import Answer, ChunkRef, Manifest, Mark, Write
+from headwater.model.version import Version
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -29,8 +31,34 @@ class Capabilities(msgspec.Struct, frozen=True):
     visible_after_s: float = 0.0
 
 
+class Torn(NamedTuple):
+    """A document whose manifest cannot be read, since something damaged the index, and what of it can be read."""
+
+    id: str
+    revision: int
+    version: Version
+
+
+class TornDocuments(Halt):
+    """These documents of a stream's index cannot be read. Whatever else the call could do is not thereby wrong."""
+
+    def __init__(self, stream: str, documents: Sequence[Torn]) -> None:
+        first, *others = documents
+        more = f", nor can those of {len(others)} more" if others else ""
+        super().__init__(
+            "torn-document",
+            f"the index row of document {first.id!r} cannot be read{more}",
+            f"`headwater verify {stream} --repair` mends it",
+        )
+        self.documents = tuple(documents)
+
+
 class IndexWriter(Protocol):
-    """Writes one index generation. Several writers, in several processes, may work at once: the fence decides."""
+    """Writes one index generation. Several writers, in several processes, may work at once: the fence decides.
+
+    Where a document that a call is about cannot be read, it raises TornDocuments. Only a write with the cause `repair`
+    replaces such a document: it finds it absent, at the revision that it has.
+    """
 
     async def manifests(self, ids: Sequence[str]) -> dict[str, Manifest]:
         """Return the manifests of those documents that have one. Raise Retry when the index is away."""
@@ -53,7 +81,11 @@ class IndexWriter(Protocol):
         ...
 
     async def purge(self, floors: Sequence[Floor]) -> int:
-        """Raise the floors (they never go back), collect the fences strictly below them; return how many."""
+        """Raise the floors (they never go back), collect the fences strictly below them; return how many.
+
+        And remove the rows that belong to no document, or that their document's manifest does not name, as far as they
+        cannot be those of a write in flight. Only damage leaves such rows where a write is one transaction.
+        """
         ...
 
     async def generation(self) -> Generation:
@@ -76,7 +108,7 @@ class Hit(NamedTuple):
 
 class Stored(NamedTuple):
     """One document as the index holds it: each row by its chunk's (digest, occurrence), those that no manifest names
-    too.
+    too. Rows that cannot be read, or whose vector has another size than the index's, are left out.
     """
 
     manifest: Manifest
@@ -90,18 +122,21 @@ class IndexReader(Protocol):
         """Return the k best chunks of shown documents whose payload holds all of `where`, the best first, ties by
         document and place.
 
-        A hit that its document's manifest does not name is never returned.
+        A hit that its document's manifest does not name is never returned. Raise TornDocuments when a document or a
+        vector among those to be ranked cannot be read.
         """
         ...
 
     def scan(self, ids: Sequence[str] | None = None) -> AsyncIterator[Stored]:
         """Yield every document (or these), fences too, in the order of the ids' bytes. Memory stays bounded by a
-        document.
+        document. Documents that cannot be read are left out, and named at the end: it raises TornDocuments then.
         """
         ...
 
     async def orphans(self) -> int:
-        """Count the rows that belong to no manifest at all, or that their document's manifest does not name."""
+        """Count the rows that belong to no manifest at all, or that their document's manifest does not name. Those of
+        documents that cannot be read do not count.
+        """
         ...
 
     async def generation(self) -> Generation:

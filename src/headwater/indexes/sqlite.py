@@ -18,6 +18,7 @@ from headwater.indexes.sqlite_schema import (
     DOCUMENT_COLUMNS,
     GENERATION_COLUMNS,
     SCHEMA,
+    Document,
     batches,
     insert_generation,
     load_generation,
@@ -25,6 +26,7 @@ from headwater.indexes.sqlite_schema import (
     read_document,
     read_generation,
     save_floors,
+    unnamed_rows,
 )
 from headwater.model.generation import Floor, Generation, Position
 from headwater.model.manifest import Answer, Manifest, Mark, Write
@@ -78,7 +80,19 @@ class SqliteIndexWriter:
         )
 
     async def purge(self, floors: Sequence[Floor]) -> int:
-        return await self._database.write(lambda connection: _purge(connection, self._stream, self._number, floors))
+        # What no manifest names is looked for while others may write, and once more, if there is any, before it goes.
+        littered = await self._database.read(lambda connection: bool(self._unnamed(connection)))
+
+        def work(connection: sqlite3.Connection) -> int:
+            if littered:
+                rows = [(key,) for key in self._unnamed(connection)]
+                connection.executemany("DELETE FROM index_chunk WHERE key = ?", rows)
+            return _purge(connection, self._stream, self._number, floors)
+
+        return await self._database.write(work)
+
+    def _unnamed(self, connection: sqlite3.Connection) -> list[int]:
+        return unnamed_rows(connection, load_generation(connection, self._stream, self._number)[0])
 
     async def generation(self) -> Generation:
         return await self._database.read(
@@ -143,7 +157,7 @@ def _purge(connection: sqlite3.Connection, stream: str, number: int, floors: Seq
     for floor in lifted:
         for row in connection.execute(_FENCES, (key, floor.epoch, floor.partition, floor.offset)):
             document = read_document(row)
-            if rules.collectable(document.manifest, lifted):
+            if isinstance(document, Document) and rules.collectable(document.manifest, lifted):
                 collected.append((document.key,))
                 purged_revision = max(purged_revision, document.manifest.revision)
     connection.executemany("DELETE FROM index_document WHERE key = ?", collected)

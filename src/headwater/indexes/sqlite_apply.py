@@ -36,7 +36,9 @@ def apply(
     """Judge every write against what is stored at this moment, and carry out the admitted ones."""
     key, generation = load_generation(connection, stream, number)
     rules.check_call(writes, generation.dimensions)
-    batch = _Batch(connection, key, generation, find_documents(connection, key, [write.id for write in writes]))
+    mending = {write.id for write in writes if _mends(write)}
+    stored = find_documents(connection, key, [write.id for write in writes], mending)
+    batch = _Batch(connection, key, generation, stored)
     answers = [batch.take(write) for write in writes]
     batch.flush()
     save_seen(connection, key, rules.sight(generation.seen, batch.applied, generation.log_epoch))
@@ -113,7 +115,7 @@ class _Batch:
 
     def _held(self, stored: Document, write: Write | Mark) -> dict[rules.Name, int]:
         """Return the stored rows' slots. A repair looks at the rows themselves, everything else trusts the manifest."""
-        if isinstance(write, Write) and write.manifest.cause is Cause.REPAIR:
+        if _mends(write):
             return self._found(stored)
         return {
             (chunk.digest, chunk.occurrence): slot
@@ -150,6 +152,10 @@ class _Batch:
         slots |= {name: slot for name, slot in held.items() if name in named and name not in slots}
         chosen = tuple(slots[chunk.digest, chunk.occurrence] for chunk in document.manifest.chunks)
         return document._replace(slots=chosen, next_slot=next_slot)
+
+
+def _mends(write: Write | Mark) -> bool:
+    return isinstance(write, Write) and write.manifest.cause is Cause.REPAIR
 
 
 def manifests(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> dict[str, Manifest]:

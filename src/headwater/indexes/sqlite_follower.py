@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from headwater.indexes import rules
 from headwater.indexes.matrix import Matrix
+from headwater.indexes.port import TornDocuments
 from headwater.indexes.sqlite_schema import (
     DOCUMENT_COLUMNS,
     SLOT_BITS,
     Document,
+    Unread,
     key_range,
     load_generation,
     read_document,
@@ -23,6 +25,7 @@ from headwater.indexes.sqlite_schema import (
 
 _PAGE = 512
 _FILTERS = 64
+_decode_payload = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class Follower:
@@ -76,9 +79,18 @@ class Follower:
 
     def _matching(self, connection: sqlite3.Connection, where: Mapping[str, Any]) -> set[int]:
         rows = connection.execute(
-            "SELECT key, payload FROM index_document WHERE generation = ? AND state = 'live'", (self._generation,)
+            "SELECT key, CAST(payload AS BLOB) FROM index_document WHERE generation = ? AND state = 'live'",
+            (self._generation,),
         )
-        return {key for key, payload in rows if rules.matches(msgspec.json.decode(payload), where)}
+        return {key for key, payload in rows if rules.matches(self._payload(connection, key, payload), where)}
+
+    def _payload(self, connection: sqlite3.Connection, key: int, payload: bytes) -> Mapping[str, Any]:
+        try:
+            return _decode_payload(payload)
+        except msgspec.DecodeError:
+            # Damaged since it was loaded: read it whole, for that says which document it is.
+            row = connection.execute(f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE key = ?", (key,))
+            return self._read(row.fetchall())[0].manifest.payload
 
     def _start(self, connection: sqlite3.Connection) -> None:
         self._generation, generation = load_generation(connection, self._stream, self._number)
@@ -96,13 +108,19 @@ class Follower:
             ).fetchall()
             if not rows:
                 break
-            documents = [read_document(row) for row in rows]
+            documents = self._read(rows)
             self._take(connection, documents)
             self._seen = documents[-1].manifest.revision
         (next_revision,) = connection.execute(
             "SELECT next_revision FROM index_generation WHERE key = ?", (self._generation,)
         ).fetchone()
         self._seen = next_revision - 1
+
+    def _read(self, rows: list[tuple[Any, ...]]) -> list[Document]:
+        read = [read_document(row) for row in rows]
+        if torn := [it.torn for it in read if isinstance(it, Unread)]:
+            raise TornDocuments(self._stream, torn)
+        return [it for it in read if isinstance(it, Document)]
 
     def _take(self, connection: sqlite3.Connection, documents: list[Document]) -> None:
         """Bring the matrix from what it knew of these documents to what they are."""
@@ -112,17 +130,20 @@ class Follower:
         named = {key for document in documents if document.manifest.shown for key in document.row_keys()}
         self.matrix.remove(places[~np.isin(known, np.fromiter(named, np.int64, len(named)))])
         named.difference_update(known.tolist())
-        self._fetch(connection, [document.key for document in documents], named)
+        self._fetch(connection, documents, named)
         self._refilter(documents)
 
-    def _fetch(self, connection: sqlite3.Connection, documents: list[int], wanted: set[int]) -> None:
+    def _fetch(self, connection: sqlite3.Connection, documents: list[Document], wanted: set[int]) -> None:
+        width = 4 * self.matrix.dimensions
         keys: list[int] = []
         vectors: list[bytes] = []
         for document in documents:
             for key, vector in connection.execute(
-                "SELECT key, vector FROM index_chunk WHERE key >= ? AND key < ?", key_range(document)
+                "SELECT key, vector FROM index_chunk WHERE key >= ? AND key < ?", key_range(document.key)
             ):
                 if key in wanted:
+                    if len(vector) != width:
+                        raise TornDocuments(self._stream, [document.torn])
                     keys.append(key)
                     vectors.append(vector)
         self.matrix.add(keys, vectors)

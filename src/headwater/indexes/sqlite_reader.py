@@ -5,23 +5,26 @@ from __future__ import annotations
 import sqlite3
 from bisect import bisect_right
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from headwater.database import Database
 from headwater.indexes import ranking
-from headwater.indexes.port import Hit, Stored
+from headwater.indexes.port import Hit, Stored, Torn, TornDocuments
 from headwater.indexes.sqlite_follower import Follower
 from headwater.indexes.sqlite_schema import (
     DOCUMENT_COLUMNS,
     SCHEMA,
     SLOT_BITS,
     Document,
+    Unread,
     find_document,
     key_range,
     load_generation,
     read_document,
+    unnamed_rows,
 )
 from headwater.model.generation import Generation
 
@@ -52,19 +55,24 @@ class SqliteIndexReader:
     async def scan(self, ids: Sequence[str] | None = None) -> AsyncIterator[Stored]:
         """One read transaction a page, so that a long scan holds nobody's write-ahead log."""
         wanted = None if ids is None else sorted({identity.encode() for identity in ids})
-        after = b""
-        while True:
+        after: bytes | None = b""
+        torn: list[Torn] = []
+        while after is not None:
             page = await self._database.read(
                 lambda connection, start=after: self._page(connection, start, wanted)  # type: ignore[misc]  # mypy cannot infer a default
             )
-            if not page:
-                return
-            for stored in page:
+            for stored in page.stored:
                 yield stored
-            after = page[-1].manifest.id.encode()
+            torn += page.torn
+            after = page.last
+        if torn:
+            raise TornDocuments(self._stream, torn)
 
     async def orphans(self) -> int:
-        return await self._database.read(lambda connection: _orphans(connection, self._stream, self._number))
+        def work(connection: sqlite3.Connection) -> int:
+            return len(unnamed_rows(connection, load_generation(connection, self._stream, self._number)[0]))
+
+        return await self._database.read(work)
 
     async def generation(self) -> Generation:
         return await self._database.read(
@@ -82,29 +90,43 @@ class SqliteIndexReader:
         count = k
         while True:
             places, scores = ranking.nearest(matrix.vectors, query, count, allowed)
-            found = _Found(connection, dict(zip(matrix.keys[places].tolist(), scores.tolist(), strict=True)))
+            scored = dict(zip(matrix.keys[places].tolist(), scores.tolist(), strict=True))
+            found = _Found(connection, self._stream, scored)
             hits = list(islice(found.hits(), max(k, 0)))
             if len(hits) >= k or len(places) < count:
                 return hits
             count *= 2  # a row is gone although nobody wrote: take the next best
 
-    def _page(self, connection: sqlite3.Connection, after: bytes, wanted: list[bytes] | None) -> list[Stored]:
-        key, _ = load_generation(connection, self._stream, self._number)
-        page: list[Stored] = []
+    def _page(self, connection: sqlite3.Connection, after: bytes, wanted: list[bytes] | None) -> _Page:
+        key, generation = load_generation(connection, self._stream, self._number)
+        page = _Page([], [], None)
         rows = 0
-        for document in _documents(connection, key, after, wanted):
-            page.append(_stored(connection, document))
-            rows += len(page[-1].rows)
-            if len(page) >= _PAGE_DOCUMENTS or rows >= _PAGE_ROWS:
+        for identity, document in _documents(connection, key, after, wanted):
+            page = page._replace(last=identity)
+            if isinstance(document, Unread):
+                page.torn.append(document.torn)
+                continue
+            page.stored.append(_stored(connection, document, 4 * generation.dimensions))
+            rows += len(page.stored[-1].rows)
+            if len(page.stored) >= _PAGE_DOCUMENTS or rows >= _PAGE_ROWS:
                 break
         return page
+
+
+class _Page(NamedTuple):
+    """A part of a scan, and the last id in it: None, when there is nothing more."""
+
+    stored: list[Stored]
+    torn: list[Torn]
+    last: bytes | None
 
 
 class _Found:
     """Rows with their scores, to be made hits of, as far as they are needed."""
 
-    def __init__(self, connection: sqlite3.Connection, scores: dict[int, float]) -> None:
+    def __init__(self, connection: sqlite3.Connection, stream: str, scores: dict[int, float]) -> None:
         self._connection = connection
+        self._stream = stream
         self._scores = scores
 
     def hits(self) -> Iterator[Hit]:
@@ -123,52 +145,49 @@ class _Found:
             chunk = document.manifest.chunks[place]
             for digest, occurrence, text in self._connection.execute(_TEXT, (row,)):
                 if (digest, occurrence) == (chunk.digest, chunk.occurrence):
-                    yield Hit(document.manifest, chunk, text[chunk.skip :], -negative)
+                    yield Hit(document.manifest, chunk, self._text(document, text)[chunk.skip :], -negative)
 
     def _document(self, key: int) -> Document | None:
         row = self._connection.execute(f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE key = ?", (key,))
-        return next((read_document(values) for values in row), None)
+        document = next((read_document(values) for values in row), None)
+        if isinstance(document, Unread):
+            raise TornDocuments(self._stream, [document.torn])
+        return document
+
+    def _text(self, document: Document, text: bytes) -> str:
+        try:
+            return text.decode()
+        except UnicodeDecodeError:
+            raise TornDocuments(self._stream, [document.torn]) from None
 
 
-_TEXT = "SELECT digest, occurrence, text FROM index_chunk WHERE key = ?"
+_TEXT = "SELECT digest, occurrence, CAST(text AS BLOB) FROM index_chunk WHERE key = ?"
 
 
 def _documents(
     connection: sqlite3.Connection, generation: int, after: bytes, wanted: list[bytes] | None
-) -> Iterator[Document]:
-    """Yield the documents behind an id, in the order of the ids' bytes."""
+) -> Iterator[tuple[bytes, Document | Unread]]:
+    """Yield the documents behind an id, with their ids, in the order of the ids' bytes."""
     if wanted is not None:
         for identity in wanted[bisect_right(wanted, after) :]:
             if found := find_document(connection, generation, identity.decode()):
-                yield found
+                yield identity, found
         return
     rows = connection.execute(
         f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ? AND id > ? ORDER BY id LIMIT ?",
         (generation, after, _PAGE_DOCUMENTS),
     )
-    yield from map(read_document, rows)
+    yield from ((row[1], read_document(row)) for row in rows)
 
 
-def _stored(connection: sqlite3.Connection, document: Document) -> Stored:
+def _stored(connection: sqlite3.Connection, document: Document, width: int) -> Stored:
     rows = connection.execute(
-        "SELECT digest, occurrence, text, vector FROM index_chunk WHERE key >= ? AND key < ?", key_range(document.key)
+        "SELECT digest, occurrence, CAST(text AS BLOB), vector FROM index_chunk "
+        "WHERE key >= ? AND key < ? AND length(vector) = ?",
+        (*key_range(document.key), width),
     )
-    return Stored(
-        document.manifest,
-        {(digest, occurrence): (text, vector) for digest, occurrence, text, vector in rows},
-    )
-
-
-def _orphans(connection: sqlite3.Connection, stream: str, number: int) -> int:
-    key, _ = load_generation(connection, stream, number)
-    (count,) = connection.execute(
-        "SELECT count(*) FROM index_chunk WHERE key >> 32 NOT IN (SELECT key FROM index_document)"
-    ).fetchone()
-    documents = connection.execute(f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ?", (key,))
-    for row in documents:
-        document = read_document(row)
-        keys = connection.execute(
-            "SELECT key FROM index_chunk WHERE key >= ? AND key < ?", key_range(document.key)
-        ).fetchall()
-        count += len({key for (key,) in keys}.difference(document.row_keys()))
-    return int(count)
+    held: dict[tuple[bytes, int], tuple[str, bytes]] = {}
+    for digest, occurrence, text, vector in rows:
+        with suppress(UnicodeDecodeError):
+            held[digest, occurrence] = (text.decode(), vector)
+    return Stored(document.manifest, held)

@@ -8,17 +8,18 @@ manifest's `chunks` hold the slots beside the references.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
 from headwater.database import Schema
 from headwater.errors import Unreachable
+from headwater.indexes.port import Torn, TornDocuments
 from headwater.model.document import Fingerprints
 from headwater.model.generation import Floor, Generation, GenerationState, Position, Seen
 from headwater.model.manifest import Cap, Cause, ChunkRef, Manifest, Outcome, State
-from headwater.model.version import Place, Version
+from headwater.model.version import BEFORE_ALL, Place, Version
 
 T = TypeVar("T")
 
@@ -69,7 +70,11 @@ GENERATION_COLUMNS = (
     "model_fingerprint, payload_fingerprint, model, dimensions, log_identity, log_epoch, created_us, next_revision, "
     "purged_revision"
 )
-DOCUMENT_COLUMNS = "key, id, revision, epoch, source_order, partition, place, state, payload, chunks, next_slot, extra"
+#: Text as bytes, so that what is no text fails where it is read as such, not in the driver.
+DOCUMENT_COLUMNS = (
+    "key, id, revision, epoch, source_order, partition, place, CAST(state AS BLOB), CAST(payload AS BLOB), chunks, "
+    "next_slot, extra"
+)
 
 
 class Slotted(NamedTuple):
@@ -94,6 +99,7 @@ class Extra(msgspec.Struct, frozen=True, array_like=True, gc=False):
     cap: Cap | None
 
 
+_STATES = frozenset(GenerationState)
 _encode = msgspec.msgpack.Encoder().encode
 _decode_extra = msgspec.msgpack.Decoder(Extra).decode
 _decode_chunks = msgspec.msgpack.Decoder(list[Slotted]).decode
@@ -109,13 +115,60 @@ class Document(NamedTuple):
     slots: tuple[int, ...]
     next_slot: int
 
+    @property
+    def torn(self) -> Torn:
+        """What it is called when its rows turn out to be damaged."""
+        return Torn(self.manifest.id, self.manifest.revision, self.manifest.version)
+
     def row_keys(self) -> list[int]:
         """Return the keys of the rows that its manifest names, in its order."""
         return [self.key << SLOT_BITS | slot for slot in self.slots]
 
 
-def read_document(row: tuple[Any, ...]) -> Document:
-    """Read a row of DOCUMENT_COLUMNS."""
+class Unread(NamedTuple):
+    """A document's row whose manifest cannot be read."""
+
+    key: int
+    torn: Torn
+    cap: Cap | None
+    next_slot: int
+
+    def absent(self) -> Document:
+        """Return what a repair finds in its place: nothing was ever applied, yet there is a revision, perhaps a cap."""
+        manifest = Manifest(
+            id=self.torn.id,
+            version=BEFORE_ALL,
+            place=Place(0, -1),
+            recipe=0,
+            state=State.ABSENT,
+            outcome=Outcome.DEAD,
+            outcome_us=0,
+            body_digest=b"",
+            revision=self.torn.revision,
+            cap=self.cap,
+        )
+        return Document(self.key, manifest, (), self.next_slot)
+
+
+def read_document(row: tuple[Any, ...]) -> Document | Unread:
+    """Read a row of DOCUMENT_COLUMNS. The one place where a damaged one is recognised."""
+    try:
+        return _read(row)
+    except (msgspec.DecodeError, ValueError):
+        return _unread(row)
+
+
+def _unread(row: tuple[Any, ...]) -> Unread:
+    key, identity, revision, epoch, order, partition, offset, *_, next_slot, extra = row
+    try:
+        cap = _decode_extra(extra).cap
+    except (msgspec.DecodeError, ValueError):
+        cap = None
+    torn = Torn(identity.decode(errors="backslashreplace"), revision, Version(epoch, order, partition, offset))
+    return Unread(key, torn, cap, next_slot)
+
+
+def _read(row: tuple[Any, ...]) -> Document:
     key, identity, revision, epoch, order, partition, offset, state, payload, chunks, next_slot, extra = row
     rest = _decode_extra(extra)
     slotted = _decode_chunks(chunks)
@@ -124,7 +177,7 @@ def read_document(row: tuple[Any, ...]) -> Document:
         version=Version(epoch, order, partition, offset),
         place=rest.place,
         recipe=rest.recipe,
-        state=State(state),
+        state=State(state.decode()),
         outcome=rest.outcome,
         outcome_us=rest.outcome_us,
         body_digest=rest.body_digest,
@@ -201,6 +254,12 @@ def read_generation(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Gen
     floors = connection.execute(
         "SELECT epoch, partition, next FROM index_floor WHERE generation = ? ORDER BY epoch, partition", (key,)
     )
+    if state not in _STATES:
+        raise Unreachable(
+            "the index",
+            f"the row of index generation {number} of stream {stream!r} cannot be read",
+            "Restore it from a backup, or move it away: an index can be built again from its log",
+        )
     return Generation(
         stream=stream,
         number=number,
@@ -280,7 +339,7 @@ def save_floors(connection: sqlite3.Connection, key: int, floors: Iterable[Floor
     )
 
 
-def find_document(connection: sqlite3.Connection, generation: int, identity: str) -> Document | None:
+def find_document(connection: sqlite3.Connection, generation: int, identity: str) -> Document | Unread | None:
     """Return one document's row."""
     row = connection.execute(
         f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ? AND id = ?",
@@ -289,9 +348,14 @@ def find_document(connection: sqlite3.Connection, generation: int, identity: str
     return read_document(row) if row else None
 
 
-def find_documents(connection: sqlite3.Connection, generation: int, ids: Iterable[str]) -> dict[str, Document]:
-    """Return the rows of those documents that have one."""
+def find_documents(
+    connection: sqlite3.Connection, generation: int, ids: Iterable[str], mending: Collection[str] = ()
+) -> dict[str, Document]:
+    """Return the rows of those documents that have one. Raise TornDocuments when one cannot be read and is none of
+    those that are being mended.
+    """
     found: dict[str, Document] = {}
+    torn: list[Torn] = []
     for some in batches([identity.encode() for identity in ids]):
         rows = connection.execute(
             f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ? AND id IN ({marks(len(some))})",
@@ -299,8 +363,34 @@ def find_documents(connection: sqlite3.Connection, generation: int, ids: Iterabl
         )
         for row in rows.fetchall():
             document = read_document(row)
-            found[document.manifest.id] = document
+            if isinstance(document, Document):
+                found[document.manifest.id] = document
+            elif document.torn.id in mending:
+                found[document.torn.id] = document.absent()
+            else:
+                torn.append(document.torn)
+    if torn:
+        (stream,) = connection.execute("SELECT stream FROM index_generation WHERE key = ?", (generation,)).fetchone()
+        raise TornDocuments(stream, torn)
     return found
+
+
+def unnamed_rows(connection: sqlite3.Connection, generation: int) -> list[int]:
+    """Return the keys of the rows that belong to no document, in whatever generation, or to one of this generation
+    whose manifest does not name them. What is named by a manifest that cannot be read, nobody knows.
+    """
+    lost = connection.execute(
+        "SELECT key FROM index_chunk WHERE key >> 32 NOT IN (SELECT key FROM index_document)"
+    ).fetchall()
+    unnamed = [key for (key,) in lost]
+    documents = connection.execute(f"SELECT {DOCUMENT_COLUMNS} FROM index_document WHERE generation = ?", (generation,))
+    for document in map(read_document, documents):
+        if isinstance(document, Document):
+            held = connection.execute(
+                "SELECT key FROM index_chunk WHERE key >= ? AND key < ?", key_range(document.key)
+            ).fetchall()
+            unnamed += {key for (key,) in held}.difference(document.row_keys())
+    return unnamed
 
 
 def batches(values: Sequence[T]) -> Iterator[Sequence[T]]:

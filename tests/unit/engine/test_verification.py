@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from headwater.engine.supervisor import End, Ended, Machine, StreamPorts, Stream
 from headwater.engine.verification import Kind, Subject, Verification, verify
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexReader, MemoryIndexWriter, MemoryTables
 from headwater.indexes.memory_tables import Key, _Held, _Space
+from headwater.indexes.port import Stored, Torn, TornDocuments
 from headwater.log.codecs.json import decode, delete, upsert
 from headwater.log.memory import MemoryLog
 from headwater.model.change import Change, Outgoing, digest
@@ -308,6 +309,69 @@ def test_rows_that_no_manifest_names_are_orphans() -> None:
         world.space.rows["nobody"] = {(digest("x"), 0): row}
         after = (await repair(world.subject, world.tools)).after
         assert (after.orphans, after.ok) == (1, False)  # reported only
+
+    check(test)
+
+
+def test_rows_that_no_scan_shows_are_named_and_make_nobody_else_be_written() -> None:
+    async def test(world: World) -> None:
+        row = next(iter(world.space.rows["a"].values()))
+        world.space.rows["nobody"] = {(digest("x"), 0): row, (digest("y"), 0): row}
+        world.space.rows["b"][digest("x"), 0] = row
+        found = await verify(world.subject)
+        assert found.orphans == 3
+        assert [(finding.id, finding.reason) for finding in found.findings] == [
+            ("", "rows that belong to no document: 2"),
+            ("b", "1 rows that its manifest does not name"),
+        ]
+        mended = await repair(world.subject, world.tools)
+        assert (mended.mended, mended.removed, mended.after.orphans) == (1, 1, 2)
+        assert world.manifest("a").cause is Cause.CHANGE
+
+    check(test)
+
+
+class Unreadable(MemoryIndexReader):
+    """Cannot read some documents' manifests."""
+
+    def __init__(self, tables: MemoryTables, torn: tuple[Torn, ...]) -> None:
+        super().__init__(tables, STREAM, 1)
+        self.torn = torn
+
+    async def scan(self, ids: Sequence[str] | None = None) -> AsyncIterator[Stored]:
+        names = {torn.id for torn in self.torn}
+        async for stored in super().scan(ids):
+            if stored.manifest.id not in names:
+                yield stored
+        if torn := [torn for torn in self.torn if ids is None or torn.id in ids]:
+            raise TornDocuments(STREAM, torn)
+
+
+def test_what_cannot_be_read_is_stale_and_comes_from_the_newest_change_that_it_can_claim() -> None:
+    async def test(world: World) -> None:
+        committed = dict(world.log.stream(STREAM, 1).groups[STREAM].committed)
+        await world.publish(upsert("b", "Newer still.", 9), upsert("fresh", "Ahead.", 9))
+        await world.run()
+        ahead = {name: world.manifest(name).version for name in ("b", "fresh")}
+        world.log.stream(STREAM, 1).groups[STREAM].committed = committed  # as if the worker had not committed yet
+        torn = (
+            Torn("a", 1, Version(1, 0, 0, 4)),  # another document's place
+            *(Torn(name, 1, version) for name, version in ahead.items()),
+            Torn("gone", 1, Version(1, 0, 0, 2)),  # older than the log's
+            Torn("alien", 1, Version(1, 0, 0, 0)),
+        )
+        subject = msgspec.structs.replace(world.subject, reader=Unreadable(world.tables, torn))
+        found = await verify(subject)
+        assert (found.stale, found.missing, found.orphans, found.documents) == (5, 0, 0, 3)
+        assert {finding.reason for finding in found.findings} == {"its manifest cannot be read"}
+        places = {finding.id: finding.place for finding in found.findings}
+        assert places == {
+            "a": Place(0, 0),
+            "b": Place(0, ahead["b"].offset),
+            "fresh": Place(0, ahead["fresh"].offset),
+            "gone": Place(0, 4),
+            "alien": None,
+        }
 
     check(test)
 
