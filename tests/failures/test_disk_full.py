@@ -61,7 +61,12 @@ def test_the_stream_waits_and_goes_on(name: str, tmp_path: Path) -> None:
                     await asyncio.sleep(0.01)
             assert not working.done(), "it did not wait"
             began = next(fields for event, fields in world.events if event is Event.OUTAGE_BEGAN)
-            assert began == {"stream": STREAM, "dependency": str(tmp_path / name), "cause": "the disk is full"}
+            assert began == {
+                "stream": STREAM,
+                "dependency": str(tmp_path / name),
+                "cause": "the disk is full",
+                "then": "waiting until it is back",
+            }
             await asyncio.sleep(0.2)
             assert Event.OUTAGE_ENDED not in kinds(world)
             limit.full = False
@@ -149,7 +154,7 @@ def test_real_processes_on_a_full_file_system(full: str, cli: Cli, small_disk: P
         filler = fill(small_disk)
         refused = cli("publish", "notes", stdin=lines(5, 4000), code=4)
         assert "the disk is full" in refused.stderr
-        assert "changes were appended before this" in refused.stderr
+        assert "changes appended before this" in refused.stderr
         assert "secret-marker" not in refused.stderr
     else:
         filler = fill(small_disk)
