@@ -11,7 +11,7 @@ import pytest
 
 from tests.bad_input.process import MARKER, WatchedCli, delete, upsert
 
-CURE = "headwater resume STREAM --accept-log-epoch"
+CURE = "headwater resume notes --accept-log-epoch"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import typer
 
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import counted, say, tell, write_json
+from headwater.cli.output import counted, say, tell, were, write_json
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import DeadLetter, DeadState
 from headwater.wiring import GENERATION, Site
@@ -103,7 +103,7 @@ async def _discard(site: Site, stream: str, letters: Sequence[DeadLetter]) -> li
     finally:
         await reader.close()
     if given_up:
-        tell(f"{counted(len(given_up), 'dead letter')} {'was' if len(given_up) == 1 else 'were'} discarded")
+        tell(f"{counted(len(given_up), 'dead letter')} {were(len(given_up))} discarded")
     return given_up
 
 

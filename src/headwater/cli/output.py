@@ -32,6 +32,11 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def were(number: int) -> str:
+    """Return the verb that agrees with a number."""
+    return "was" if number == 1 else "were"
+
+
 #: From so many seconds on a duration is told in this unit.
 _UNITS = ((365.25 * 86400, "y"), (86400, "d"), (3600, "h"), (60, "min"))
 

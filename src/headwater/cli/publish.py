@@ -13,7 +13,7 @@ import typer
 
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Stream, config_of, opened, perform
-from headwater.cli.output import tell, write_json
+from headwater.cli.output import counted, tell, write_json
 
 STDIN = Path("-")
 
@@ -44,7 +44,7 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
 
     def interrupted() -> None:
         # At once: the thread that waits for a line on stdin cannot be called back.
-        tell(f"headwater: interrupted; {durable} changes were appended")
+        tell(f"headwater: interrupted; {counted(durable, 'change')} appended")
         os._exit(130)
 
     async with opened(config, stream) as site:
@@ -59,7 +59,7 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
                     count,
                 )
             except Exception:  # whatever it was, say what is durable already
-                tell(f"headwater: {durable} changes were appended before this:")
+                tell(f"headwater: {counted(durable, 'change')} appended before this:")
                 raise
     write_json({"appended": appended, "rejected": rejected})
     return Exit.FAILED if rejected else Exit.OK
