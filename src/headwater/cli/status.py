@@ -20,7 +20,7 @@ from headwater.log.port import LogHistory, Watermarks
 from headwater.model.change import Change
 from headwater.model.generation import Generation
 from headwater.model.receipt import DeadState
-from headwater.model.registry import Epoch
+from headwater.model.registry import ANY_EPOCH
 from headwater.observability.freshness import freshness
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ FRESHNESS_CHANGES = 10_000
 
 #: A look at what an opening would find waits so long for what is away.
 _LOOK_S = 5.0
-
-#: For reading a change's time, which no log epoch is part of.
-_ANY_EPOCH = (Epoch(1, "", 0),)
 
 
 def status(
@@ -109,7 +106,7 @@ async def _oldest_age_s(history: LogHistory, marks: dict[int, Watermarks], now_u
     times_us = []
     for partition, mark in marks.items():
         async for record in history.read(partition, mark.committed, mark.high):
-            change = decode(record, _ANY_EPOCH)
+            change = decode(record, ANY_EPOCH)
             times_us.append(change.time_us if isinstance(change, Change) else record.time_us)
             break
     return max(0, now_us - min(times_us)) / 1e6 if times_us else None

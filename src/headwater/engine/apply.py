@@ -23,7 +23,7 @@ from headwater.indexes.port import IndexWriter
 from headwater.model.change import Change, Undecodable
 from headwater.model.document import Recipe
 from headwater.model.fence import FROZEN
-from headwater.model.manifest import Answer, Mark, State, Verdict, Write
+from headwater.model.manifest import Answer, Mark, Verdict, Write
 from headwater.model.receipt import Counts, Receipt, Usage
 from headwater.model.version import compare
 from headwater.patience import Patience
@@ -88,8 +88,7 @@ class Applier:
     def _decide(self, job: Job) -> Ready | Derive | None:
         """Decide about the newest change left. None: it needs no write, or it is poison."""
         change = job.left[0]
-        nothing = job.stored is None or job.stored.state is State.ABSENT
-        if job.refused and nothing:
+        if job.refused and job.holds_nothing:
             job.below_floor(self._recipe.number)
             return None
         job.refused = False
@@ -193,8 +192,7 @@ class Applier:
             if answer.verdict is not Verdict.APPLIED:
                 job.poison = None
                 # Nothing was newer, so it was the floor, or a fence that came meanwhile: the next look tells which.
-                nothing = job.stored is None or job.stored.state is State.ABSENT
-                job.refused = nothing and answer.verdict is Verdict.STALE
+                job.refused = job.holds_nothing and answer.verdict is Verdict.STALE
             elif isinstance(write, Mark):
                 job.buried(self._recipe.number, answer.revision)
             else:

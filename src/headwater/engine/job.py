@@ -14,7 +14,7 @@ from headwater.model.version import BEFORE_ALL, Place
 
 
 class Job:
-    """A chain, the newest change first. Its three verbs take changes out and write their receipts."""
+    """A chain, the newest change first. Its verbs take changes out and write their receipts."""
 
     def __init__(self, chain: Chain) -> None:
         self.id = chain.id
@@ -33,6 +33,11 @@ class Job:
     def places(self) -> list[Place]:
         """Where its unsettled changes lie."""
         return [change.place for change in self.left]
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether the index holds nothing of the document, as far as this round has seen."""
+        return self.stored is None or self.stored.state is State.ABSENT
 
     def settled(self, manifest: Manifest, counts: Counts, applied_us: int) -> None:
         """The newest change is in the index as `manifest`; the older ones were overtaken by it."""

@@ -145,11 +145,6 @@ class Loop:
                 self._ordering.arrive(screen(self._recipe, change)[0])
         self._wake.set()
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing waits, nothing is in flight and nothing has to be settled."""
-        return not (len(self._ordering) or self._running["work"] or self._running["removal"] or self._owes())
-
     # --- what to begin
 
     def _begin(self) -> None:
@@ -195,7 +190,7 @@ class Loop:
             return False
         if self._stopping or self.too_many_rejected is not None:
             return True
-        return self._goal is not None and self.idle and self._frontier.reached(self._goal)
+        return self._goal is not None and not len(self._ordering) and self._frontier.reached(self._goal)
 
     def _start(self, kind: str, work: Coroutine[Any, Any, Any], absorb: Callable[[Any], None]) -> None:
         def done(result: object) -> None:

@@ -68,7 +68,7 @@ def plan(change: Change, stored: Manifest | None, recipe: int, now_us: int, *, p
                 raise Halt("log-rewind", f"version {change.version} is in the index with another body", REWIND_CURE)
             if stored.recipe >= recipe or stored.state is State.DELETED:
                 return Repeat(stored)
-    if change.op is Op.DELETE or not passes:
+    if is_removal(change, passes=passes):
         return _removal(change, stored, recipe, now_us)
     if _same_body(change, stored, recipe):
         assert stored is not None

@@ -29,7 +29,7 @@ from headwater.model.change import Record, mark_of, witness_of
 from headwater.model.document import Fingerprints, Recipe
 from headwater.model.generation import Generation, GenerationState
 from headwater.model.receipt import DeadState
-from headwater.model.registry import Epoch, StreamState
+from headwater.model.registry import ANY_EPOCH, Epoch, StreamState
 from headwater.model.version import Place
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Outage, Patience
@@ -246,7 +246,7 @@ class StreamWorker:
 
     async def _waiting_at(self, state: StreamState, place: Place) -> Waiting | None:
         record = await self._record(place)
-        return self._ports.decode(record, state.epochs or _ANY_EPOCH) if record else None
+        return self._ports.decode(record, state.epochs or ANY_EPOCH) if record else None
 
     async def _record(self, place: Place) -> Record | None:
         """Read one record of history. None: the log does not hold it."""
@@ -433,7 +433,3 @@ class StreamWorker:
         else:
             told = {**fields, "cause": outage.cause, "then": "waiting until it is back"}
             self._machine.emit(Event.OUTAGE_BEGAN, told)
-
-
-#: For a change's mark, which no epoch is part of, before the first epoch is minted.
-_ANY_EPOCH = (Epoch(1, "", 0),)

@@ -9,6 +9,7 @@ from typing import Any
 
 from headwater.errors import Halt
 from headwater.model.change import witness_of
+from headwater.model.fence import below_floor
 from headwater.model.generation import Floor, Position, Seen
 from headwater.model.manifest import Answer, Manifest, Mark, Verdict, Write
 from headwater.model.version import Version
@@ -94,10 +95,7 @@ def collectable(manifest: Manifest, floors: Iterable[Floor]) -> bool:
         native
         and manifest.state.fence
         and (manifest.cap is None or _not_later(manifest.cap.version, version))
-        and any(
-            floor.epoch == version.epoch and floor.partition == version.partition and version.offset < floor.offset
-            for floor in floors
-        )
+        and below_floor(version, floors)
     )
 
 

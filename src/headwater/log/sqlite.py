@@ -221,15 +221,30 @@ class SqliteReader:
         await self._books.close()
 
 
-class SqliteWriter:
-    """A LogWriter."""
+class _OfStream:
+    """A connection of its own, and the number of its stream, looked up when it is first needed."""
 
     def __init__(self, file: LogFile, stream: str, partitions: int) -> None:
-        self._clock = file.clock
         self._file = file.open()
         self._name = stream
         self._partitions = partitions
         self._stream = 0
+
+    async def close(self) -> None:
+        await self._file.close()
+
+    async def _opened(self) -> int:
+        if not self._stream:
+            self._stream = await open_stream(self._file, self._name, self._partitions)
+        return self._stream
+
+
+class SqliteWriter(_OfStream):
+    """A LogWriter."""
+
+    def __init__(self, file: LogFile, stream: str, partitions: int) -> None:
+        super().__init__(file, stream, partitions)
+        self._clock = file.clock
 
     def __repr__(self) -> str:
         return f"SqliteWriter({self._name!r})"
@@ -255,24 +270,13 @@ class SqliteWriter:
 
         return await self._file.read(read)
 
-    async def close(self) -> None:
-        await self._file.close()
 
-    async def _opened(self) -> int:
-        if not self._stream:
-            self._stream = await open_stream(self._file, self._name, self._partitions)
-        return self._stream
-
-
-class SqliteHistory:
+class SqliteHistory(_OfStream):
     """A LogHistory."""
 
     def __init__(self, file: LogFile, stream: str, group: str, partitions: int) -> None:
-        self._file = file.open()
-        self._name = stream
+        super().__init__(file, stream, partitions)
         self._group = group
-        self._partitions = partitions
-        self._stream = 0
 
     def __repr__(self) -> str:
         return f"SqliteHistory({self._name!r})"
@@ -298,14 +302,6 @@ class SqliteHistory:
             for record in records:
                 yield record
             start = records[-1].offset + 1
-
-    async def close(self) -> None:
-        await self._file.close()
-
-    async def _opened(self) -> int:
-        if not self._stream:
-            self._stream = await open_stream(self._file, self._name, self._partitions)
-        return self._stream
 
 
 def _record(row: tuple[int, int, bytes, bytes | None, int, bytes | None]) -> Record:

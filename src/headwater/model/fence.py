@@ -6,9 +6,11 @@ that breaks without it (see docs/design/core.md).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
-from headwater.model.generation import Generation
+from headwater.model.generation import Floor, Generation
 from headwater.model.manifest import Answer, Cap, Cause, Manifest, Mark, Outcome, State, Verdict, Write
 from headwater.model.version import BEFORE_ALL, Place, Version, compare
 
@@ -31,7 +33,7 @@ def admit(write: Write | Mark, stored: Manifest | None, generation: Generation) 
     if isinstance(write, Mark):
         return _APPLIED if base_holds else _CONFLICT
     if stored is None or stored.state is State.ABSENT:
-        if below_floor(write.manifest.version, generation):
+        if below_floor(write.manifest.version, generation.floors):
             return _STALE
     elif outdated(write, stored):
         return _STALE
@@ -50,11 +52,11 @@ def _refused(write: Write | Mark, generation: Generation) -> Answer | None:
     return None
 
 
-def below_floor(version: Version, generation: Generation) -> bool:
+def below_floor(version: Version, floors: Iterable[Floor]) -> bool:
     """Tell whether fences as old as this version may have been collected. The floor itself is not below it (C15)."""
     return any(
         floor.epoch == version.epoch and floor.partition == version.partition and version.offset < floor.offset
-        for floor in generation.floors
+        for floor in floors
     )
 
 

@@ -18,6 +18,10 @@ class Epoch(msgspec.Struct, frozen=True):
     boundaries: dict[int, int] = {}
 
 
+#: For decoding a record where its log epoch does not matter, or none was minted yet.
+ANY_EPOCH = (Epoch(1, "", 0),)
+
+
 class StreamState(msgspec.Struct, frozen=True, kw_only=True):
     """A stream's entry in the registry. `serial` counts its writes; an advance names the one that it builds on.
 
