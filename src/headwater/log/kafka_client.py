@@ -1,0 +1,200 @@
+"""librdkafka's clients: what their errors mean, the options that all of them share, and calls from a thread.
+
+librdkafka never gives up: with a wrong password or certificate it tries again for ever and only says so to `error_cb`.
+`Trouble` turns that into an error that a person can act on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from confluent_kafka import KafkaError, KafkaException
+
+from headwater.errors import Halt, HeadwaterError, Reject, Retry, Unreachable
+
+T = TypeVar("T")
+
+#: librdkafka's options, as `settings` makes them from the configuration.
+Connection = Mapping[str, Any]
+
+KAFKA = "kafka"
+
+#: How long one request may take before the brokers count as away.
+REQUEST_S = 10.0
+
+_DENIED = {
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic",
+    KafkaError.GROUP_AUTHORIZATION_FAILED: "the consumer group",
+    KafkaError.CLUSTER_AUTHORIZATION_FAILED: "the cluster",
+    KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "the transactional id",
+}
+_OLD = frozenset(
+    {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT}
+)
+_MISSING = frozenset(
+    {
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError._UNKNOWN_TOPIC,
+        KafkaError._UNKNOWN_PARTITION,
+        KafkaError.UNKNOWN_TOPIC_ID,
+    }
+)
+_TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
+_LOGIN = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.UNSUPPORTED_SASL_MECHANISM,
+        KafkaError.ILLEGAL_SASL_STATE,
+    }
+)
+#: The member that speaks is no longer the one that the group knows: it was away for too long, or another has its name.
+OUTDATED_MEMBER = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError._ASSIGNMENT_LOST,
+        KafkaError._MAX_POLL_EXCEEDED,
+        KafkaError._NO_OFFSET,
+    }
+)
+#: What a wrong certificate, and not a broken line, makes OpenSSL say.
+_CERTIFICATE = ("certificate", "verify", "unknown ca", "bad_certificate", "hostname", "handshake failure", "no shared")
+
+
+def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterError:
+    """Say what a client's error means for Headwater. `doing` completes "while ..."; `subject` names topic or group."""
+    code = error.code()
+    cause = f"{doing}: {error.str()}"
+    if code in _DENIED:
+        what = f"{_DENIED[code]} {subject}".strip()
+        return Unreachable(KAFKA, f"no rights on {what} ({doing})", "`headwater topics acl` prints what is needed")
+    if code in _LOGIN:
+        return Unreachable(KAFKA, f"the broker refused the log-in: {error.str()}", "Check log.security")
+    if code == KafkaError._SSL:
+        if any(word in error.str().lower() for word in _CERTIFICATE):
+            return Unreachable(KAFKA, f"TLS failed: {error.str()}", "Check log.security: ca, certificate and key")
+        return Retry(KAFKA, cause)
+    if code in _MISSING:
+        cure = "`headwater topics apply` makes what is missing"
+        return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure)
+    if code in _OLD:
+        found = f"the broker is too old ({doing}: {error.str()})"
+        return Unreachable(KAFKA, found, "Headwater needs Kafka 2.5 or later")
+    if code in _TOO_LARGE:
+        return Reject("the record is larger than the topic allows")
+    if code == KafkaError._AUTO_OFFSET_RESET:
+        return Halt("log-truncation-gap", f"{subject}: {error.str()}", "See `headwater doctor`")
+    return Retry(KAFKA, cause)
+
+
+class Trouble:
+    """What a client said on the side: the reason why nothing moves.
+
+    It is called on librdkafka's threads. Hopeless trouble (log-in, certificates) stays until the client is made anew.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._hopeless: HeadwaterError | None = None
+        self._last = ""
+
+    def __call__(self, error: KafkaError) -> None:
+        """Take what librdkafka says; this is its `error_cb`."""
+        found = translated(error, "connecting")
+        with self._lock:
+            if isinstance(found, Unreachable) and error.code() not in _MISSING:
+                self._hopeless = found
+            elif error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last:
+                self._last = error.str()
+
+    def check(self) -> None:
+        """Raise Unreachable when waiting is in vain."""
+        with self._lock:
+            if self._hopeless is not None:
+                raise self._hopeless
+
+    def cause(self, otherwise: str) -> str:
+        """Return the last reason that was heard."""
+        with self._lock:
+            return self._last or otherwise
+
+
+def options(connection: Connection, trouble: Trouble, **more: Any) -> dict[str, Any]:
+    """Return a client's options: the connection's, ours for all clients, and `more` (underscores stand for dots)."""
+    return {
+        "allow.auto.create.topics": False,
+        "socket.keepalive.enable": True,
+        "reconnect.backoff.max.ms": 2_000,
+        **connection,
+        "error_cb": trouble,
+        "logger": _QUIET,
+        **{name.replace("_", "."): value for name, value in more.items()},
+    }
+
+
+def reading(connection: Connection, trouble: Trouble, **more: Any) -> dict[str, Any]:
+    """Return a consumer's options: nothing is committed by itself, no gap is skipped, all bytes are checked."""
+    fixed = {
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "isolation.level": "read_committed",
+        "enable.partition.eof": True,
+        "check.crcs": True,
+    }
+    return {"group.id": "headwater-reads-without-a-group", **fixed, **options(connection, trouble, **more)}
+
+
+#: librdkafka's own lines would go to stderr past our log; what matters in them comes as errors too.
+_QUIET = logging.getLogger("headwater.librdkafka")
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
+
+
+class OnThread:
+    """Runs a client's calls one after another on one thread, and translates what they raise."""
+
+    def __init__(self, name: str, trouble: Trouble) -> None:
+        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self.trouble = trouble
+
+    async def call(self, doing: str, work: Callable[[], T], subject: str = "") -> T:
+        """Return what `work` returns. Raise what a KafkaException means; Unreachable when trouble is hopeless.
+
+        A cancelled caller does not wait; the call itself goes on, and later ones come after it.
+        """
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._executor, self._translating, doing, work, subject)
+
+    def _translating(self, doing: str, work: Callable[[], T], subject: str) -> T:
+        self.trouble.check()
+        try:
+            return work()
+        except KafkaException as raised:
+            self.trouble.check()
+            error = translated(raised.args[0], doing, subject)
+            if isinstance(error, Retry):
+                error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
+            raise error from raised
+
+    async def close(self, last: Callable[[], object]) -> None:
+        """Run `last` after all calls, and end the thread. Idempotent."""
+        # A client that cannot say good-bye is gone all the same; the thread may have ended before.
+        with suppress(HeadwaterError, RuntimeError):
+            await self.call("closing", last)
+        self._executor.shutdown(wait=False)
+
+
+def headers_of(pairs: Sequence[tuple[str, bytes | None]] | None) -> tuple[tuple[str, bytes], ...]:
+    """Return a message's headers as records have them: a header without a value is an empty one."""
+    return tuple((name, value or b"") for name, value in pairs) if pairs else ()
