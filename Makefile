@@ -9,7 +9,7 @@ SEEDS  ?= 20000
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench simulate crash corpus reference lock clean
+.PHONY: help install demo test check format bench simulate crash corpus kafka registry reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -26,7 +26,7 @@ $(STAMP): requirements.lock pyproject.toml
 demo: install corpus ## the main job on real documents: load, edit, delete, search, kill, restart, verify
 	$(BIN)/headwater demo --archives build/corpus/archives
 
-test: install corpus ## every test; on a laptop what lacks a service is skipped, in CI it fails
+test: install corpus kafka registry ## every test; on a laptop what lacks a service is skipped, in CI it fails
 	$(BIN)/pytest -n 2
 
 check: install ## lint, types, import layers, generated reference
@@ -54,6 +54,13 @@ corpus: install build/corpus/report.json ## the release history of a real packag
 build/corpus/report.json: tools/corpus.py
 	$(BIN)/python tools/corpus.py build/corpus
 	@touch $@
+
+kafka: install ## the jars of a real Kafka broker, for the tests
+	$(BIN)/python tools/kafka/fetch.py
+	$(BIN)/python -m tests.kafka.prepare
+
+registry: install ## the jars of a schema registry, for the tests
+	$(BIN)/python tools/kafka/fetch.py registry
 
 reference: install ## write docs/reference anew from the code
 	$(BIN)/python tools/reference.py

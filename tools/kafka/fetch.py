@@ -5,8 +5,9 @@
 
     build/kafka/<digest of jars.lock>/<group>/   the files of a group, and `.whole` once all of them are there
 
-jgo fetches, one named artifact after another: it knows where artifacts come from, and it resolves nothing here, because its
-own resolution picks other versions than Maven's. So a machine needs neither Maven nor Java. A second run takes no network.
+jgo fetches, one named artifact after another: it knows where artifacts come from, and it resolves nothing here, because
+its own resolution picks other versions than Maven's. So a machine needs neither Maven nor Java. A second run takes no
+network.
 """
 
 from __future__ import annotations
