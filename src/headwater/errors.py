@@ -60,6 +60,16 @@ class Lost(HeadwaterError):
 
 
 @dataclass(eq=False)
+class Changed(HeadwaterError):
+    """What was found at the opening holds no longer: begin again with a new look. Nothing is lost."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return self.what
+
+
+@dataclass(eq=False)
 class Unreachable(HeadwaterError):
     """A dependency cannot be used at all: missing, held by another, corrupt, or made by a newer version."""
 

@@ -63,6 +63,12 @@ class Frontier:
         partition.end = place.offset + 1
         return True
 
+    def skip(self, partition: int, offset: int) -> None:
+        """Note that no change is to come before an offset: the gap up to there is committed with what lies before."""
+        tracked = self._partitions.get(partition)
+        if tracked is not None:
+            tracked.end = max(tracked.end, offset)
+
     def holds(self, place: Place) -> bool:
         """Tell whether a change is open here: read, and not yet committed."""
         partition = self._partitions.get(place.partition)

@@ -51,6 +51,8 @@ class Limits(msgspec.Struct, frozen=True):
     work_documents: int = 64
     work_bytes: int = 1 << 20
     works: int = 3
+    full_wait_s: float = 0.05
+    drain_s: float = 5.0
 
 
 class Parts(msgspec.Struct, frozen=True):
@@ -100,6 +102,7 @@ class Loop:
         self._rejections = Rejections()
         self._receipts: list[Receipt] = []
         self._retaken: set[Place] = set()
+        self._leaving: frozenset[int] = frozenset()
         self._usage = Usage()
         self._tasks: dict[asyncio.Task[Any], Callable[[Any], None]] = {}
         self._running = {"poll": 0, "work": 0, "removal": 0, "settle": 0}
@@ -149,15 +152,11 @@ class Loop:
 
     def _begin(self) -> None:
         ending = self._stopping or self.too_many_rejected is not None
-        if not ending and self._running["poll"] == 0 and self._room():
-            limits = self._limits
-            poll = self._reader.poll
-            self._start(
-                "poll",
-                self._patience.call(partial(poll, limits.poll_records, limits.poll_bytes, limits.poll_wait_s)),
-                self._arrived,
-            )
-        while not ending and self._running["work"] < self._limits.works:
+        if self._leaving and not (self._running["work"] or self._running["removal"] or self._owes()):
+            self._lose(self._leaving)
+        if not ending and self._running["poll"] == 0 and not self._leaving:
+            self._start("poll", self._patience.call(self._poll), self._arrived)
+        while not ending and not self._leaving and self._running["work"] < self._limits.works:
             chains = self._ordering.take(self._limits.work_documents, self._limits.work_bytes)
             if not chains:
                 break
@@ -175,6 +174,13 @@ class Loop:
             # Taken together: no offset is committed without the receipts of what lies before it.
             receipts, self._receipts = self._receipts, []
             self._start("settle", self._settle(receipts, owed, prefix), lambda _: None)
+
+    async def _poll(self) -> Batch:
+        limits = self._limits
+        if self._room():
+            return await self._reader.poll(limits.poll_records, limits.poll_bytes, limits.poll_wait_s)
+        # Without room for records the news of the assignment are heard all the same: others wait for their share.
+        return await self._reader.poll(0, 0, limits.full_wait_s)
 
     def _room(self) -> bool:
         return (
@@ -213,7 +219,7 @@ class Loop:
     # --- what came back
 
     def _arrived(self, batch: Batch) -> None:
-        self._lose(batch.revoked)
+        self._leave(batch.revoked - batch.assigned.keys())
         for partition, offset in batch.assigned.items():
             self._lose(frozenset({partition}))
             self._frontier.assign(partition, offset)
@@ -229,13 +235,25 @@ class Loop:
                 removals.setdefault(change.id, []).extend((change, *self._ordering.overtake(change)))
             else:
                 self._ordering.arrive(change)
+        for partition, offset in batch.ends.items():
+            self._frontier.skip(partition, offset)
         if removals:
             chains = [Chain(document, _newest_first(changes)) for document, changes in removals.items()]
             size_bytes = sum(change.size_bytes for chain in chains for change in chain.changes)
             self._removing_bytes += size_bytes
             self._start("removal", self._applier.settle(chains), partial(self._removed, size_bytes))
 
+    def _leave(self, partitions: frozenset[int]) -> None:
+        """These are about to be another's: begin nothing new, finish and settle what is under way, then hand over."""
+        if partitions:
+            self._ordering.forget(partitions, self._retaken)
+            self._leaving |= partitions
+            self._start(
+                "drain", self._clock.sleep(self._limits.drain_s), lambda _: self._lose(self._leaving & partitions)
+            )
+
     def _lose(self, partitions: frozenset[int]) -> None:
+        self._leaving -= partitions
         self._ordering.forget(partitions, self._retaken)
         for partition in partitions:
             self._frontier.revoke(partition)

@@ -55,7 +55,9 @@ def open_stream(situation: Situation) -> Opening:
     adopt = generation is not None and (
         generation.log_identity != situation.identity or generation.log_epoch != epochs[-1].number
     )
-    return Opening(epochs, minted is not None, adopt, _starts(situation, epochs))
+    committed = {partition: marks.committed for partition, marks in situation.watermarks.items()}
+    starts = starts_of(generation, epochs, situation.identity, situation.watermarks, committed)
+    return Opening(epochs, minted is not None, adopt, starts)
 
 
 def _mint(situation: Situation) -> Epoch | None:
@@ -132,15 +134,24 @@ def _beyond(epoch: int, partition: int, offset: int, epochs: tuple[Epoch, ...]) 
     return any(it.number > epoch and offset > it.boundaries.get(partition, 0) for it in epochs)
 
 
-def _starts(situation: Situation, epochs: tuple[Epoch, ...]) -> dict[int, int]:
-    generation = situation.generation
+def starts_of(
+    generation: Generation | None,
+    epochs: tuple[Epoch, ...],
+    identity: str,
+    watermarks: Mapping[int, Watermarks],
+    committed: Mapping[int, int],
+) -> dict[int, int]:
+    """Return from which offset the index needs each of the partitions that `committed` names. Raise Halt where the log
+    no longer holds it.
+    """
     known = {p.partition: p for p in generation.positions} if generation else {}
-    same_log = generation is None or generation.log_identity == situation.identity
+    same_log = generation is None or generation.log_identity == identity
     starts = {}
-    for partition, marks in situation.watermarks.items():
+    for partition, settled in committed.items():
+        marks = watermarks[partition]
         position = known.get(partition) if same_log else None
         # A row behind the committed offsets is that of a new index, or of one restored from a backup: go back to it.
-        start = min(marks.committed, _settled_to(position, epochs, marks.low) if position else marks.low)
+        start = min(settled, _settled_to(position, epochs, marks.low) if position else marks.low)
         if start < marks.low:
             raise Halt(
                 "log-truncation-gap",

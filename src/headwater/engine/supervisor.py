@@ -17,12 +17,12 @@ from headwater.clock import Clock, Dice, Ids
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.port import Embedder
 from headwater.engine.apply import Offload
+from headwater.engine.intake import Intake
 from headwater.engine.loop import Limits, Loop, Parts
-from headwater.engine.opening import Opening, Situation, open_stream
+from headwater.engine.opening import Opening, Situation, open_stream, starts_of
 from headwater.engine.ordering import Waiting
 from headwater.engine.plan import Draft
-from headwater.engine.rewound import Rewound
-from headwater.errors import Halt, HeadwaterError, Misconfigured, Reject
+from headwater.errors import Changed, Halt, HeadwaterError, Misconfigured, Reject
 from headwater.indexes.port import IndexCatalogue, IndexWriter
 from headwater.log.port import Ledger, LogHistory, LogReader, Registry
 from headwater.model.change import Record, mark_of, witness_of
@@ -112,7 +112,14 @@ class StreamWorker:
         """
         try:
             while True:
-                ended = await self._session(once=once, timeout_s=timeout_s)
+                try:
+                    ended = await self._session(once=once, timeout_s=timeout_s)
+                except Changed as changed:
+                    self._machine.emit(Event.STREAM_REOPENED, {"stream": self._ports.name, "reason": str(changed)})
+                    await self._rest(self._machine.control_s)
+                    continue
+                if ended.end is End.PAUSED:
+                    self._machine.emit(Event.STREAM_PAUSED, {"stream": self._ports.name, "reason": ended.reason})
                 if once or ended.end is not End.PAUSED or not await self._until_resumed():
                     break
         except HeadwaterError as error:
@@ -290,7 +297,13 @@ class StreamWorker:
     def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe) -> Loop:
         ports, machine = self._ports, self._machine
         parts = Parts(
-            reader=Rewound(reader, ports.history, opening.starts),
+            reader=Intake(
+                reader,
+                ports.history,
+                lambda committed: self._starts(opening.epochs, committed),
+                opening.epochs[-1].partitions,
+                machine.clock,
+            ),
             decode=lambda record: ports.decode(record, opening.epochs),
             recipe=recipe,
             gateway=Gateway(ports.embedder, self.patience),
@@ -306,6 +319,14 @@ class StreamWorker:
             limits=machine.limits,
         )
 
+    async def _starts(self, epochs: tuple[Epoch, ...], committed: Mapping[int, int]) -> Mapping[int, int]:
+        """Look where the index needs these partitions from, now that they are this worker's."""
+        history = self._ports.history
+        watermarks = await history.watermarks()
+        if len(watermarks) != epochs[-1].partitions:
+            raise Changed(f"the log has {len(watermarks)} partitions, and had {epochs[-1].partitions}")
+        return starts_of(await self._generation(), epochs, await history.identity(), watermarks, committed)
+
     # --- running
 
     async def _attend(self, loop: Loop, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None) -> Ended:
@@ -320,8 +341,9 @@ class StreamWorker:
                 loop.stop()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(running), self._machine.grace_s)
-            if rescan.done():
-                rescan.result()
+            for beside in (rescan, control):
+                if beside.done():
+                    beside.result()
             if running.done():
                 running.result()
             if loop.too_many_rejected:
@@ -347,6 +369,8 @@ class StreamWorker:
             state = await self.patience.call(lambda: ports.registry.read(ports.name))
             if state.paused:
                 return state.paused
+            if state.epochs != epochs:
+                raise Changed("another worker began a new log epoch")
             await self._retake(loop, epochs)
         return ""
 
@@ -408,7 +432,6 @@ class StreamWorker:
 
     async def _pause(self, reason: str) -> None:
         registry, name = self._ports.registry, self._ports.name
-        self._machine.emit(Event.STREAM_PAUSED, {"stream": name, "reason": reason})
         while True:
             state = await self.patience.call(lambda: registry.read(name))
             paused = msgspec.structs.replace(state, paused=reason)

@@ -184,7 +184,6 @@ class MemoryReader:
         self.group = self._stream.groups.setdefault(group, _Group())
         self._tokens: dict[int, int] = {}
         self._next: dict[int, int] = {}
-        self._paused: frozenset[int] = frozenset()
         self._polled = False
         self._closed = False
         self._turn = 0
@@ -200,9 +199,10 @@ class MemoryReader:
         while not self._closed:
             assigned, revoked = self._learn()
             records = self._take(max_records, max_bytes)
+            ends = self._ends()
             left_s = deadline - self._log.clock.monotonic()
-            if assigned or revoked or records or left_s < 1e-6:
-                return Batch(records, assigned, revoked)
+            if assigned or revoked or records or ends or left_s < 1e-6:
+                return Batch(records, assigned, revoked, ends)
             await self._log.clock.sleep(min(STEP_S, left_s))
         return Batch()
 
@@ -225,7 +225,7 @@ class MemoryReader:
         return assigned, revoked
 
     def _take(self, max_records: int, max_bytes: int) -> list[Record]:
-        wanted = sorted(self._next.keys() - self._paused)
+        wanted = sorted(self._next)
         if not wanted:
             return []
         self._turn = (self._turn + 1) % len(wanted)
@@ -237,6 +237,15 @@ class MemoryReader:
         for record in records:
             self._next[record.partition] = record.offset + 1
         return records
+
+    def _ends(self) -> dict[int, int]:
+        """Return the gaps at the end of partitions: nothing of theirs is to come, and the head lies further on."""
+        found = {}
+        for number, at in self._next.items():
+            partition = self._stream.partitions[number]
+            if at < partition.high and next(iter(partition.since(at)), None) is None:
+                found[number] = self._next[number] = partition.high
+        return found
 
     async def settle(self, settlement: Settlement) -> None:
         if lost := frozenset(part for part in settlement.frontier if not self._holds(part)):
@@ -254,12 +263,6 @@ class MemoryReader:
     def _holds(self, partition: int) -> bool:
         owner, token = self.group.owners.get(partition, (None, 0))
         return owner is self and self._tokens.get(partition) == token
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        self._paused |= partitions
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        self._paused -= partitions
 
     async def close(self) -> None:
         self._closed = True
@@ -322,6 +325,9 @@ class MemoryHistory:
             number: Watermarks(0, partition.high, committed.get(number, 0))
             for number, partition in enumerate(self._stream.partitions)
         }
+
+    async def marker_life_s(self) -> float | None:
+        return None
 
     async def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
         for record in self._stream.partitions[partition].since(start):

@@ -17,13 +17,16 @@ class Batch(NamedTuple):
     """What one poll brought.
 
     `assigned` maps a partition that is this reader's from now on to the next offset to read; its records start there,
-    even if it was this reader's before. `revoked` partitions are another's from now on: their unsettled work is
-    dropped. Both are to be obeyed before the records.
+    even if it was this reader's before. `revoked` partitions are about to become another's: nothing new of them is
+    begun, what is done of them may be settled until the next poll, which hands them over. Both are to be obeyed before
+    the records. `ends` maps a partition to an offset: the log holds no record between the last one that was handed out
+    and there.
     """
 
     records: Sequence[Record] = ()
     assigned: Mapping[int, int] = {}
     revoked: frozenset[int] = frozenset()
+    ends: Mapping[int, int] = {}
 
 
 class LogReader(Protocol):
@@ -35,9 +38,11 @@ class LogReader(Protocol):
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
         """Return what is there, at most so much (one larger record alone is allowed), waiting up to `wait_s` for the
-        first.
+        first. With `max_records` 0 only news of the assignment comes.
 
-        Raise Retry when the log is away. The same records do not come again until an assignment.
+        Whoever has no room for records polls all the same: a reader that does not poll keeps others from their share.
+        Raise Retry when the log is away, Halt("log-truncation-gap") when it no longer holds what comes next. The same
+        records do not come again until an assignment.
         """
         ...
 
@@ -49,14 +54,6 @@ class LogReader(Protocol):
         for every other outcome of its version. Raise Lost when a partition of the frontier is another worker's now
         (then nothing was written), Retry when the log is away (then it may or may not have been).
         """
-        ...
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        """Let polls leave these partitions out. Idempotent."""
-        ...
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        """Let polls include these partitions again. Idempotent."""
         ...
 
     async def close(self) -> None:
@@ -111,11 +108,18 @@ class LogHistory(Protocol):
         ...
 
     async def watermarks(self) -> dict[int, Watermarks]:
-        """Return every partition's bounds; committed is that of the stream's own group."""
+        """Return every partition's bounds; committed is that of the stream's own group, the low one if it has none."""
+        ...
+
+    async def marker_life_s(self) -> float | None:
+        """Return how long the log keeps the delete markers of a compacted stream; None where it keeps every change."""
         ...
 
     def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
-        """Yield the records with start <= offset < end, in order. Memory stays bounded."""
+        """Yield the records with start <= offset < end that the log holds, in order. Memory stays bounded.
+
+        Raise Halt("log-truncation-gap") when the log is trimmed past the reading meanwhile.
+        """
         ...
 
     async def close(self) -> None:

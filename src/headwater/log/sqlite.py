@@ -105,7 +105,6 @@ class SqliteReader:
         self._stream = 0
         self._holder = 0  # 0 until the first poll; never a reader's number
         self._next: dict[int, int] = {}
-        self._paused: frozenset[int] = frozenset()
         self._wait = _Wait()
         self._closed = False
         self._turn = 0
@@ -170,7 +169,7 @@ class SqliteReader:
     def _look(self, connection: Connection, max_records: int, max_bytes: int) -> _Found:
         if self._next and not self._holds(connection):
             return _Found([], lost=True)
-        wanted = sorted(self._next.keys() - self._paused)
+        wanted = sorted(self._next)
         if not wanted:
             return _Found([])
 
@@ -205,14 +204,6 @@ class SqliteReader:
             )
 
         await self._books.write(write)
-
-    async def pause(self, partitions: frozenset[int]) -> None:
-        self._paused |= partitions
-        self._wait.changed.set()
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        self._paused -= partitions
-        self._wait.changed.set()
 
     async def close(self) -> None:
         self._closed = True
@@ -290,6 +281,9 @@ class SqliteHistory(_OfStream):
     async def watermarks(self) -> dict[int, Watermarks]:
         stream = await self._opened()
         return await self._file.read(lambda connection: _watermarks(connection, stream, self._group))
+
+    async def marker_life_s(self) -> float | None:
+        return None
 
     async def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
         stream = await self._opened()

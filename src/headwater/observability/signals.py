@@ -12,6 +12,7 @@ class Event(StrEnum):
 
     STREAM_STARTED = "stream.started"
     STREAM_HALTED = "stream.halted"
+    STREAM_REOPENED = "stream.reopened"
     STREAM_PAUSED = "stream.paused"
     STREAM_STOPPED = "stream.stopped"
     SOURCE_SYNCHRONISED = "source.synchronised"
@@ -20,6 +21,7 @@ class Event(StrEnum):
     CHANGE_DEAD = "change.dead"
     OUTAGE_BEGAN = "outage.began"
     OUTAGE_ENDED = "outage.ended"
+    PROBES_LISTENING = "probes.listening"
 
 
 #: Takes an event and its fields. Must not block and must not raise.

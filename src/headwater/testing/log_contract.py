@@ -175,7 +175,7 @@ class Contract:
 
 
 class PollContract(Contract):
-    """LogReader: poll, pause, resume, close."""
+    """LogReader: poll, close."""
 
     @played
     async def test_the_first_poll_assigns_every_partition_from_its_start(self, bench: Bench) -> None:
@@ -277,17 +277,12 @@ class PollContract(Contract):
         assert [record.key for record in (await reader.poll(MANY, MUCH, 5)).records] == [b"a"]
 
     @played
-    async def test_a_paused_partition_is_left_out_until_resumed(self, bench: Bench) -> None:
-        everything = await bench.fill(*(f"k{number}" for number in range(40)), partitions=2)
-        reader = bench.reader(partitions=2)
-        for _ in range(2):
-            await reader.pause(frozenset({0}))
-        assert {record.partition for record in await drain(reader)} == {1}
-        waiting = asyncio.ensure_future(reader.poll(MANY, MUCH, 30))
-        for _ in range(2):
-            await reader.resume(frozenset({0}))
-        records = (await asyncio.wait_for(waiting, 5)).records
-        assert offsets(records) == offsets(it for it in everything if it.partition == 0)
+    async def test_a_poll_for_no_records_brings_none_and_loses_none(self, bench: Bench) -> None:
+        await bench.fill("a")
+        reader = bench.reader()
+        assert await reader.poll(0, 0, 0) == Batch([], {0: 0})
+        assert await reader.poll(0, 0, 0) == Batch([])
+        assert [record.key for record in (await reader.poll(MANY, MUCH, 0)).records] == [b"a"]
 
     @played
     async def test_closing_settles_nothing(self, bench: Bench) -> None:

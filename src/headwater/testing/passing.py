@@ -18,11 +18,5 @@ class PassingReader:
     async def settle(self, settlement: Settlement) -> None:
         await self.inner.settle(settlement)
 
-    async def pause(self, partitions: frozenset[int]) -> None:
-        await self.inner.pause(partitions)
-
-    async def resume(self, partitions: frozenset[int]) -> None:
-        await self.inner.resume(partitions)
-
     async def close(self) -> None:
         await self.inner.close()
