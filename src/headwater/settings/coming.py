@@ -6,19 +6,15 @@ _LATER = "comes with a later version"
 
 #: (where the key stands, with * for any name) -> key -> what this version has instead.
 _KEYS: dict[tuple[str, ...], dict[str, str]] = {
-    ("log",): dict.fromkeys(("keep",), "this one keeps the whole log"),
     ("streams", "*"): {
-        "topic": "this one has `source` and `headwater publish`",
-        "version": "this one orders changes by their place in the log",
         "access": "this one shows every document to every reader",
         "retention": "this one keeps documents until they are deleted",
         "region": "this one keeps everything in the files that are named here",
     },
     ("streams", "*", "source"): dict.fromkeys(
-        ("postgres", "mysql", "mongodb", "http", "jsonl", "s3", "git", "kafka"), "this one has `folder: PATH`"
+        ("postgres", "mysql", "mongodb", "http", "jsonl", "s3", "git"), "this one has `folder: PATH`, and `topic`"
     ),
     ("streams", "*", "recipe"): {
-        "filter": "this one indexes every document of the stream",
         "redact": "this one embeds the text as it is",
         "extract": "this one has the text of `format`",
         "enrich": "this one embeds the chunk as it is",
@@ -30,7 +26,6 @@ _KEYS: dict[tuple[str, ...], dict[str, str]] = {
 }
 
 _SCHEMES: dict[tuple[str, ...], tuple[str, ...]] = {
-    ("log",): ("kafka", "redpanda"),
     ("streams", "*", "index"): (
         "postgresql",
         "postgres",
@@ -53,8 +48,6 @@ def coming_key(parent: tuple[str, ...], key: str) -> str | None:
 def coming_value(place: tuple[str, ...], value: object) -> str | None:
     """Say that what a value asks for comes later, if it does. Quotes nothing but names from the tables above."""
     pattern = _pattern(place)
-    if pattern == ("log",) and isinstance(value, dict) and "keep" in value:
-        return coming_key(pattern, "keep")
     if pattern == ("streams", "*", "recipe", "embed", "model") and (isinstance(value, dict) or "/" in str(value)):
         return f"a model behind a provider {_LATER}; this one has static and hash"
     for scheme in _SCHEMES.get(pattern, ()):

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from headwater.errors import Misconfigured
 from headwater.settings.coming import coming_key, coming_value
 from headwater.settings.failures import NotYet, listed, nearest, shown
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.nodes import ROOT, Mapping, Node, Place, Sequence, dotted
-from headwater.settings.outline import keys_at
+from headwater.settings.outline import arguments, keys_at
 
 Location = tuple[str | int, ...]
 
@@ -81,6 +82,8 @@ class Explanation:
         return self._made(location, expected, f"the unknown key {shown(key)}", nearest(key, valid), key=True)
 
     def _wrong_value(self, kind: str, location: Location, context: dict[str, Any]) -> Misconfigured:
+        if _is_absent(self._data, location):
+            return self._made(location, context["expected"], "nothing", context.get("hint"))
         value = _at(self._data, location)
         expected = _EXPECTED[kind](context) if kind in _EXPECTED else "a valid value"
         later = coming_value(_names(location), value)
@@ -88,7 +91,8 @@ class Explanation:
             return self._made(location, expected, _got(value), later, make=NotYet)
         # A hint may quote numbers of the section: with one of them from the environment, better none.
         hint = None if _holds_environment(value) else _hint(kind, context, value)
-        return self._made(location, expected, _got(value), hint)
+        got = "a secret, which is not shown" if _is_secret(location, value) else _got(value)
+        return self._made(location, expected, got, hint)
 
     def _made(
         self,
@@ -137,6 +141,20 @@ def _at(data: object, location: Location) -> object:
     return data
 
 
+def _is_absent(data: object, location: Location) -> bool:
+    """Tell whether an error is about a key that is not there: of all others the value is at fault."""
+    around = _at(data, location[:-1]) if location else None
+    return isinstance(around, dict) and location[-1] not in around
+
+
+def _is_secret(location: Location, value: object) -> bool:
+    """Tell whether a value must not be shown, whoever wrote it into the file."""
+    if isinstance(value, dict | tuple):
+        return False
+    key = keys_at(_names(location[:-1])).get(str(location[-1])) if location else None
+    return key is not None and SecretStr in (key.info.annotation, *arguments(key.info.annotation))
+
+
 def _names(location: Location) -> tuple[str, ...]:
     return tuple(map(str, location))
 
@@ -145,8 +163,11 @@ def _got(value: object) -> str:
     """Say what was found, without any value that came from the environment, and without credentials in a URL."""
     if isinstance(value, FromEnvironment):
         return f"the value of {value.references}"
-    if isinstance(value, str) and "://" in value and "@" in value:
-        return f"a URL of {shown(value.partition('://')[0])} with credentials"
+    if isinstance(value, str) and "@" in value:  # people put passwords before it
+        scheme = re.match("([a-z]{1,16})://", value)
+        return f"a URL of {shown(scheme[1])} with credentials" if scheme else "a text with @, which is not shown"
+    if isinstance(value, str) and "://" in value:
+        return shown("?".join([*value.split("?")[:1], *["…"] * ("?" in value)]))
     return shown(value)
 
 

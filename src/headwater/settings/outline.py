@@ -8,7 +8,8 @@ from typing import Annotated, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from headwater.settings.schema import Section, Settings
+from headwater.settings.schema import Settings
+from headwater.settings.values import Section
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,10 @@ def _inner(annotation: object) -> tuple[type[Section] | None, bool]:
         if found[0] is not None:
             return found
     return None, False
+
+
+def arguments(annotation: object) -> Iterator[object]:
+    """Return all arguments of a type, at every depth."""
+    for argument in get_args(annotation):
+        yield argument
+        yield from arguments(argument)

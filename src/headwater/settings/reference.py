@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import get_args
 
 from pydantic_core import PydanticUndefined
 
-from headwater.settings.outline import Key, keys
-from headwater.settings.schema import DEFAULT_LOG, Section, Settings
+from headwater.settings.outline import Key, arguments, keys
+from headwater.settings.schema import Settings
+from headwater.settings.values import Section, Written
 
 _NAMES = {"streams": "NAME", "payload": "FIELD"}
-
-# What the file says for a type that the settings hold in another form.
-_TYPES = {
-    "freshness": "duration",
-    "replay": "duration",
-    "rescan": "duration",
-    "folder": "path",
-    "log": "URL",
-    "index": "URL",
-}
-_DEFAULTS = {"log": f"`{DEFAULT_LOG}`", "index": "the file of `log`", "format": "by the ending of the id"}
 
 _TEMPLATE = """\
 # Headwater keeps the index below true to the documents in ./docs.
@@ -56,9 +45,9 @@ def reference() -> str:
     head = (
         "# Configuration reference\n\n"
         "<!-- Generated from the schema. -->\n\n"
-        "Durations carry a unit: `250ms`, `30s`, `5m`, `2h`, `1d`. Only `true` and `false` are truths. Relative\n"
-        "paths are relative to the file. `${env:NAME}` inside a value is the environment variable NAME; `$${` is\n"
-        "the two characters themselves.\n\n"
+        "Durations carry a unit: `250ms`, `30s`, `5m`, `2h`, `1d`; sizes too: `64KiB`, `10MB`. Only `true` and\n"
+        "`false` are truths. Relative paths are relative to the file. `${env:NAME}` inside a value is the environment\n"
+        "variable NAME; `$${` is the two characters themselves. Secrets are never shown.\n\n"
         "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
     )
     return head + "".join(f"{row}\n" for row in _rows(Settings, ""))
@@ -74,33 +63,41 @@ def _rows(section: type[Section], prefix: str) -> Iterator[str]:
 
 
 def _type(key: Key) -> str:
+    written = [it.type for it in _written(key) if it.type]
+    if written:
+        return written[0]
     if key.section:
         return "mapping by name" if key.named else "mapping"
-    if key.name in _TYPES:
-        return _TYPES[key.name]
-    choices = [choice for choice in _arguments(key.info.annotation) if isinstance(choice, str)]
+    choices = [choice for choice in arguments(key.info.annotation) if isinstance(choice, str)]
     if choices:
         return ", ".join(f"`{choice}`" for choice in choices)
-    held = [*_arguments(key.info.annotation), key.info.annotation]
-    names = {bool: "true or false", int: "whole number", str: "text", ...: "list of patterns"}
-    return next(name for kind, name in reversed(names.items()) if kind in held)
+    held = [*arguments(key.info.annotation), key.info.annotation]
+    names = {bool: "true or false", int: "whole number", str: "text"}
+    return next(name for kind, name in names.items() if kind in held)
 
 
 def _default(key: Key) -> str:
-    if key.name in _DEFAULTS:
-        return _DEFAULTS[key.name]
+    written = _written(key)
+    defaults = [it.default for it in written if it.default]
     value = key.info.default
-    if value is None:
-        return "none"
+    if defaults:
+        return defaults[0]
     if key.info.default_factory is not None:
         return "none" if key.named else "as below"
+    if value is None:
+        return "none"
     if value is PydanticUndefined:
         return "required"
-    if _TYPES.get(key.name) == "duration":
-        return f"`{_duration(value)}`"
     if isinstance(value, tuple):
         return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
-    return f"`{str(value).lower()}`"
+    shown = {"duration": _duration, "size": _size}.get(_type(key))
+    return f"`{shown(value)}`" if shown else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _written(key: Key) -> list[Written]:
+    """Return what the type says of itself, the outermost first."""
+    held = [*key.info.metadata, *arguments(key.info.annotation)]
+    return [it for it in held if isinstance(it, Written)]
 
 
 def _duration(seconds: float) -> str:
@@ -111,8 +108,9 @@ def _duration(seconds: float) -> str:
     return f"{seconds:g}s"
 
 
-def _arguments(annotation: object) -> Iterator[object]:
-    """All type arguments, at every depth."""
-    for argument in get_args(annotation):
-        yield argument
-        yield from _arguments(argument)
+def _size(number: int) -> str:
+    """Write bytes in the largest unit that divides them."""
+    for unit, length in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if number % length == 0:
+            return f"{number // length}{unit}"
+    return f"{number}B"

@@ -2,133 +2,78 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from headwater.recipe.options import Chunking
+from headwater.settings.addresses import KAFKA, brokers
 from headwater.settings.failures import Unfit
-from headwater.settings.interpolation import FromEnvironment
+from headwater.settings.kafka import KafkaLog
 from headwater.settings.stores import EXPECTED as STORE
-from headwater.settings.stores import Store, resolved, store
-from headwater.settings.units import DURATION, duration_s
+from headwater.settings.stores import Store, store
+from headwater.settings.topic import TopicSettings, unordered, with_schemas
+from headwater.settings.values import (
+    BodyPath,
+    Duration,
+    FieldName,
+    Folder,
+    Glob,
+    Location,
+    Place,
+    Section,
+    StreamName,
+    Text,
+    Truth,
+    Whole,
+    Written,
+    agree,
+    folder_of,
+    text_of,
+    unfit,
+)
 
 DEFAULT_LOG = "sqlite:///headwater.db"
-_YEAR_S = 366 * 86400.0
+
+_LOG = f"{STORE} or {KAFKA}"
+_ONLY_URL = "a log in SQLite has `url` alone and keeps its whole history; the other keys are for a Kafka"
 
 
-def unfit(error: Unfit) -> PydanticCustomError:
-    """Carry an error of ours through pydantic."""
-    return PydanticCustomError("unfit", "unfit", {"expected": error.expected, "hint": error.hint})
-
-
-def _text(value: object, expected: str) -> str:
-    if not isinstance(value, str):
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        raise unfit(Unfit(expected, "the unit is missing" if is_number and expected == DURATION else None))
-    return value
-
-
-def _duration(value: object) -> object:
+def _log(value: object, info: ValidationInfo) -> Store | KafkaLog:
+    """Read a URL, or a mapping with one. Only that of a Kafka has more keys than `url`."""
+    if isinstance(value, dict):
+        return _detailed(value, info)
+    url = text_of(value, _LOG)
     try:
-        seconds = duration_s(_text(value, DURATION))
+        if _is_sqlite(url):
+            return store(url, folder_of(info))
+        brokers(url)
     except Unfit as error:
-        raise unfit(error) from None
-    if not 0 < seconds <= _YEAR_S:
-        raise unfit(Unfit("a duration between 1ms and 366d"))
-    return seconds
+        expected = error.expected if url.startswith(("sqlite:", "kafka:")) else _LOG
+        raise unfit(Unfit(expected, error.hint)) from None
+    return KafkaLog.model_validate({"url": url}, context=info.context)
 
 
-def _folder(info: ValidationInfo) -> Path:
-    """The folder of the configuration file, which `load` puts into the context."""
-    folder = (info.context or {}).get("folder")
-    assert isinstance(folder, Path), "settings come from `load`"
-    return folder
-
-
-def _store(value: object, info: ValidationInfo) -> object:
+def _detailed(value: Mapping[str, Any], info: ValidationInfo) -> Store | KafkaLog:
+    url = value.get("url")
+    if not isinstance(url, str) or not _is_sqlite(url):
+        return KafkaLog.model_validate(value, context=info.context)
+    errors: list[tuple[Location, Unfit]] = [
+        ((key,), Unfit("this key left out", _ONLY_URL)) for key in value if key != "url"
+    ]
     try:
-        return store(_text(value, STORE), _folder(info))
+        place = store(url, folder_of(info))
     except Unfit as error:
-        raise unfit(error) from None
+        errors.append((("url",), error))
+    agree(errors)
+    return place
 
 
-def _path(value: object, info: ValidationInfo) -> object:
-    text = _text(value, "the path of a folder")
-    if not text or "\0" in text:
-        raise unfit(Unfit("the path of a folder"))
-    return resolved(text, _folder(info))
-
-
-def _glob(value: str) -> str:
-    """Refuse what could reach out of the folder."""
-    if not value or "\0" in value or value.startswith("/") or ".." in value.split("/"):
-        raise unfit(Unfit("a pattern inside the folder such as **/*.md"))
-    return value
-
-
-def _whole(value: object) -> object:
-    """Let the environment give numbers: there everything is text."""
-    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
-        return int(value)
-    return value
-
-
-def _truth(value: object) -> object:
-    if isinstance(value, FromEnvironment):
-        return {"true": True, "false": False}.get(str(value), value)
-    return value
-
-
-def _name(pattern: str, expected: str) -> AfterValidator:
-    """Check a name that the user chooses."""
-    known = re.compile(pattern)
-
-    def check(value: str) -> str:
-        if not known.fullmatch(value):
-            raise unfit(Unfit(expected))
-        return value
-
-    return AfterValidator(check)
-
-
-Duration = Annotated[float, BeforeValidator(_duration)]
-Place = Annotated[Store, BeforeValidator(_store)]
-Folder = Annotated[Path, BeforeValidator(_path)]
-Whole = Annotated[int, BeforeValidator(_whole)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-Glob = Annotated[str, AfterValidator(_glob)]
-StreamName = Annotated[
-    str, _name("[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
-]
-FieldName = Annotated[
-    str,
-    _name(
-        "[A-Za-z_][A-Za-z0-9_-]{0,62}", "a name of letters, digits, _ and -, beginning with a letter, at most 63 long"
-    ),
-]
-BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
-
-
-class Section(BaseModel):
-    """Strict, closed and frozen: nothing is guessed, nothing is ignored, nothing changes later."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, validate_by_name=True
-    )
+def _is_sqlite(url: str) -> bool:
+    """Tell whether a URL is SQLite's business; a path alone is what people write who mean it."""
+    return url.startswith("sqlite:") or ("://" not in url and not url.startswith(("kafka:", "redpanda:")))
 
 
 class SourceSettings(Section):
@@ -185,12 +130,17 @@ def _no_payload() -> Mapping[str, PayloadSettings]:
 class RecipeSettings(Section):
     """How a document becomes chunks, vectors and payload."""
 
+    filter: Text | None = Field(
+        default=None,
+        description="Which documents are indexed, as a CEL expression over `body` and `id`; all if left out. A "
+        "document that no longer passes leaves the index.",
+    )
     chunk: ChunkSettings = Field(default_factory=ChunkSettings, description="How a document is cut.")
     embed: EmbedSettings = Field(default_factory=EmbedSettings, description="Which model makes the vectors.")
     payload: Annotated[Mapping[FieldName, PayloadSettings], AfterValidator(MappingProxyType)] = Field(
         default_factory=_no_payload, description="Fields that travel with every chunk: `NAME: PATH`, or as a mapping."
     )
-    format: Literal["markdown", "text"] | None = Field(
+    format: Annotated[Literal["markdown", "text"] | None, Written(default="by the ending of the id")] = Field(
         default=None, description="How the text is written; by the ending of the document's id if left out."
     )
 
@@ -199,7 +149,17 @@ class StreamSettings(Section):
     """A family of documents with its contract."""
 
     source: SourceSettings | None = Field(
-        default=None, description="Where changes come from; without it they come by `headwater publish`."
+        default=None,
+        description="Where changes come from; without it and without `topic` they come by `headwater publish`.",
+    )
+    topic: Annotated[TopicSettings | None, Written("text or mapping")] = Field(
+        default=None,
+        description="Another system's topic as the source of changes: its name, or a mapping. Needs a Kafka as `log`.",
+    )
+    version: BodyPath | None = Field(
+        default=None,
+        description="Where the source's own order of changes stands in the topic's values: the dotted path of a whole "
+        "number, such as `source.lsn`. Needed where a document's records may lie in two partitions.",
     )
     freshness_s: Duration = Field(
         default=60.0, alias="freshness", description="99 % of changes are searchable within this time."
@@ -208,18 +168,49 @@ class StreamSettings(Section):
         default=7200.0, alias="replay", description="A full re-embedding takes at most this long."
     )
     partitions: Whole = Field(
-        default=8, ge=1, le=1024, description="How many parts of the stream may be worked on at once."
+        default=8,
+        ge=1,
+        le=1024,
+        description="How many parts of the stream may be worked on at once; with `topic` as many as that has.",
     )
     recipe: RecipeSettings = Field(
         default_factory=RecipeSettings, description="How a document becomes chunks, vectors and payload."
     )
-    index: Place = Field(description="Where the vectors go. The same file as `log` if left out.")
+    index: Annotated[Place, Written("URL", "see the text")] = Field(
+        description="Where the vectors go. If left out, the file of `log`; with a Kafka as `log`, "
+        "`sqlite:///headwater.db`. Streams may share a file."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> StreamSettings:
+        agree(_stream(self))
+        return self
+
+
+def _stream(it: StreamSettings) -> Iterator[tuple[Location, Unfit]]:
+    """Check that a topic stands alone, and that its records are in order."""
+    topic = it.topic
+    if topic is None:
+        if it.version is not None:
+            yield ("version",), Unfit("`topic` beside it", "only a topic's records may need the source's own order")
+        return
+    if it.source is not None:
+        yield ("source",), Unfit("`source` or `topic`, not both", "two streams may have one each")
+    if "partitions" in it.model_fields_set:
+        yield ("partitions",), Unfit("this key left out", "`topic` has its own partitions")
+    if it.version is None:
+        yield from ((("topic", *location), error) for location, error in unordered(topic))
+    elif topic.format == "text":
+        yield ("version",), Unfit("this key left out", "with `format: text` the value has no fields")
 
 
 class Settings(Section):
     """The whole file."""
 
-    log: Place = Field(description="Where the durable log is; a path after three slashes is relative to this file.")
+    log: Annotated[Store | KafkaLog, PlainValidator(_log), Written("URL or mapping", f"`{DEFAULT_LOG}`")] = Field(
+        description="Where the durable log is: `sqlite:///PATH`, `kafka://HOST:PORT[,HOST:PORT...]`, or a mapping with "
+        "that as `url`. A path after three slashes is relative to this file."
+    )
     streams: Annotated[
         Mapping[StreamName, StreamSettings],
         AfterValidator(MappingProxyType),
@@ -233,10 +224,10 @@ class Settings(Section):
         if not isinstance(value, dict):
             return value
         log = value.get("log", DEFAULT_LOG)
+        index = log.get("url") if isinstance(log, dict) else log
         try:
-            store(log, _folder(info))
-            index = log
-        except (Unfit, AttributeError):  # the log's own error is reported once, at its own place
+            store(str(index), folder_of(info))
+        except Unfit:  # no file: a Kafka, or an error that is reported once, at its own place
             index = DEFAULT_LOG
         streams = value.get("streams")
         if isinstance(streams, dict):
@@ -246,3 +237,20 @@ class Settings(Section):
             }
             return {**value, "log": log, "streams": streams}
         return {**value, "log": log}
+
+    @model_validator(mode="after")
+    def _agree(self) -> Settings:
+        agree(_topics(self))
+        return self
+
+
+def _topics(it: Settings) -> Iterator[tuple[Location, Unfit]]:
+    """Check that topics have the Kafka and the registry that they need."""
+    registry = it.log.registry if isinstance(it.log, KafkaLog) else None
+    for name, stream in it.streams.items():
+        if stream.topic is None:
+            continue
+        if not isinstance(it.log, KafkaLog):
+            yield ("streams", name, "topic"), Unfit("a Kafka as `log`", "write `log: kafka://HOST:PORT`")
+        elif registry is None and (key := with_schemas(stream.topic)):
+            yield ("streams", name, "topic", key), Unfit("json or text", "schemas need `log.registry`")

@@ -1,0 +1,211 @@
+"""What all sections are made of: durations, sizes, paths, names, secrets, and errors at their own places."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from headwater.settings.failures import Unfit
+from headwater.settings.interpolation import FromEnvironment
+from headwater.settings.stores import EXPECTED as STORE
+from headwater.settings.stores import Store, resolved, store
+from headwater.settings.units import DURATION, SIZE, duration_s, size_bytes
+
+_DAY_S = 86400.0
+_SIZE_MAX = 512 << 20
+
+Location = tuple[str | int, ...]
+
+
+class Section(BaseModel):
+    """Strict, closed and frozen: nothing is guessed, nothing is ignored, nothing changes later."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, validate_by_name=True
+    )
+
+
+@dataclass(frozen=True)
+class Written:
+    """How the reference calls a type that the settings hold in another form, and its default."""
+
+    type: str | None = None
+    default: str | None = None
+
+
+def unfit(error: Unfit) -> PydanticCustomError:
+    """Carry an error of ours through pydantic."""
+    return PydanticCustomError("unfit", "unfit", {"expected": error.expected, "hint": error.hint})
+
+
+def agree(errors: Iterable[tuple[Location, Unfit]]) -> None:
+    """Raise all errors at their own places, seen from the section that is checked."""
+    details = [InitErrorDetails(type=unfit(error), loc=location, input=None) for location, error in errors]
+    if details:
+        raise ValidationError.from_exception_data("settings", details, hide_input=True)
+
+
+def text_of(value: object, expected: str) -> str:
+    """Return a text, or say that it is none."""
+    if not isinstance(value, str):
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        hint = "the unit is missing" if is_number and expected in {DURATION, SIZE} else None
+        raise unfit(Unfit(expected, hint))
+    return value
+
+
+def folder_of(info: ValidationInfo) -> Path:
+    """Return the folder of the configuration file, which `load` puts into the context."""
+    folder = (info.context or {}).get("folder")
+    assert isinstance(folder, Path), "settings come from `load`"
+    return folder
+
+
+def _seconds(value: object, least_s: float, most_s: float, expected: str) -> float:
+    try:
+        seconds = duration_s(text_of(value, DURATION))
+    except Unfit as error:
+        raise unfit(error) from None
+    if not least_s <= seconds <= most_s:
+        raise unfit(Unfit(expected))
+    return seconds
+
+
+def _duration(value: object) -> object:
+    return _seconds(value, 0.001, 366 * _DAY_S, "a duration between 1ms and 366d")
+
+
+def _session(value: object) -> object:
+    return _seconds(value, 1.0, 1800.0, "a duration between 1s and 30m")
+
+
+def _keep(value: object) -> object:
+    """`all` is no limit. The least is far above what a broker may be late with, the most below its largest number."""
+    if value == "all":
+        return None
+    text_of(value, f"all, or {DURATION}")
+    return _seconds(value, 60.0, 36500 * _DAY_S, "all, or a duration between 1m and 36500d")
+
+
+def _size(value: object) -> object:
+    try:
+        size = size_bytes(text_of(value, SIZE))
+    except Unfit as error:
+        raise unfit(error) from None
+    if not 1024 <= size <= _SIZE_MAX:
+        raise unfit(Unfit("a size between 1KiB and 512MiB"))
+    return size
+
+
+def _store(value: object, info: ValidationInfo) -> object:
+    try:
+        return store(text_of(value, STORE), folder_of(info))
+    except Unfit as error:
+        raise unfit(error) from None
+
+
+def _path(expected: str) -> BeforeValidator:
+    def check(value: object, info: ValidationInfo) -> object:
+        text = text_of(value, expected)
+        if not text or "\0" in text:
+            raise unfit(Unfit(expected))
+        return resolved(text, folder_of(info))
+
+    return BeforeValidator(check)
+
+
+def _glob(value: str) -> str:
+    """Refuse what could reach out of the folder."""
+    if not value or "\0" in value or value.startswith("/") or ".." in value.split("/"):
+        raise unfit(Unfit("a pattern inside the folder such as **/*.md"))
+    return value
+
+
+def _whole(value: object) -> object:
+    """Let the environment give numbers: there everything is text."""
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
+        return int(value)
+    return value
+
+
+def _truth(value: object) -> object:
+    if isinstance(value, FromEnvironment):
+        return {"true": True, "false": False}.get(str(value), value)
+    return value
+
+
+def _secret(value: object) -> object:
+    if isinstance(value, str) and value and "\0" not in value:
+        return SecretStr(str(value))
+    hint = None if isinstance(value, str) else "put it in quotes"
+    raise unfit(Unfit("a text that is not empty", hint))
+
+
+def _several(value: object) -> object:
+    """One text is short for a list of one."""
+    return (str(value),) if isinstance(value, str) else value
+
+
+def named(pattern: str, expected: str) -> AfterValidator:
+    """Check a name that the user chooses."""
+    known = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if not known.fullmatch(value):
+            raise unfit(Unfit(expected))
+        return value
+
+    return AfterValidator(check)
+
+
+def checked(check: Callable[[str], str]) -> AfterValidator:
+    """Put a text through a function that raises Unfit."""
+
+    def call(value: str) -> str:
+        try:
+            return check(value)
+        except Unfit as error:
+            raise unfit(error) from None
+
+    return AfterValidator(call)
+
+
+Duration = Annotated[float, BeforeValidator(_duration), Written("duration")]
+Session = Annotated[float, BeforeValidator(_session), Written("duration")]
+Keep = Annotated[float | None, BeforeValidator(_keep), Written("duration, or `all`", "`all`")]
+Size = Annotated[int, BeforeValidator(_size), Written("size")]
+Place = Annotated[Store, BeforeValidator(_store), Written("URL")]
+Folder = Annotated[Path, _path("the path of a folder"), Written("path")]
+File = Annotated[Path, _path("the path of a file"), Written("path")]
+Whole = Annotated[int, BeforeValidator(_whole)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
+Secret = Annotated[SecretStr, BeforeValidator(_secret), Written("secret text")]
+Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Glob = Annotated[str, AfterValidator(_glob), Written("list of patterns")]
+BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
+Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of texts")]
+BodyPaths = Annotated[tuple[BodyPath, ...], BeforeValidator(_several), Field(min_length=1), Written("path or list")]
+StreamName = Annotated[
+    str, named("[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
+]
+FieldName = Annotated[
+    str,
+    named(
+        "[A-Za-z_][A-Za-z0-9_-]{0,62}", "a name of letters, digits, _ and -, beginning with a letter, at most 63 long"
+    ),
+]
