@@ -41,5 +41,13 @@ async def _pause(config: Path, stream: str, reason: str) -> None:
 
 def with_way_on(reason: str, stream: str) -> str:
     """Return why a stream is paused and how it goes on. A worker's own reason says so itself."""
-    way_on = f"`headwater resume {stream}`"
-    return reason if way_on in reason else f"{reason}; {way_on} lets it go on"
+    return reason if says_way_on(reason, stream) else f"{reason}; {_way_on(stream)} lets it go on"
+
+
+def says_way_on(reason: str, stream: str) -> bool:
+    """Tell whether the reason is a worker's own: it paused its stream itself, and says how it goes on."""
+    return _way_on(stream) in reason
+
+
+def _way_on(stream: str) -> str:
+    return f"`headwater resume {stream}`"

@@ -19,6 +19,7 @@ from headwater.cli.options import Config, config_of, opened, perform
 from headwater.cli.output import counted, tell
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
+from headwater.cli.probes import Address, Standings, loopback, probed
 from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured
 from headwater.observability.formats import LogFormat
@@ -28,6 +29,7 @@ from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.engine.supervisor import Ended, StreamWorker
+    from headwater.observability.health import Report
     from headwater.wiring import Site
 
 #: How long `--once` waits for a dependency that is away.
@@ -43,6 +45,15 @@ def run(
     ] = None,
     log_format: Annotated[LogFormat, typer.Option("--log-format", help="How log lines look.")] = LogFormat.TEXT,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A log line for each commit too.")] = False,
+    probes: Annotated[
+        str | None,
+        typer.Option(
+            "--probes",
+            metavar="HOST:PORT",
+            envvar="HEADWATER_PROBES",
+            help="Answer /livez and /readyz here, on loopback; port 0 takes a free one.",
+        ),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Work on all streams; with --once until the log is settled.
@@ -55,7 +66,8 @@ def run(
     """
     if timeout is not None and not once:
         raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
-    perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose))
+    address = loopback(probes) if probes else None
+    perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose, address))
 
 
 def _seconds(timeout: str | None) -> float:
@@ -68,7 +80,9 @@ def _seconds(timeout: str | None) -> float:
         raise Mistake(f"--timeout takes {error.expected}, not {timeout!r}{hint}") from None
 
 
-async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, verbose: bool) -> int:
+async def _run(
+    config: Path, timeout_s: float | None, log_format: LogFormat, verbose: bool, probes: Address | None
+) -> int:
     """Work; `timeout_s` is given with --once and only then."""
     from headwater.observability.logs import log_events
 
@@ -79,12 +93,24 @@ async def _run(config: Path, timeout_s: float | None, log_format: LogFormat, ver
             emit = log_events(display.line, log_format, site.clock, verbose=verbose)
             if log_format is LogFormat.TEXT:
                 emit = _without_halts(emit)
-            workers = [site.worker(stream, meter.counting(emit)) for stream in site.streams]
-            stopper = Stopper(workers)
+            standings = Standings(site.streams)
+            emit = standings.following(meter.counting(emit))
+            workers = {stream: site.worker(stream, emit) for stream in site.streams}
+            stopper = Stopper(list(workers.values()))
             watching = asyncio.ensure_future(display.watch(site.clock))
+
+            def look() -> Report:
+                return standings.report(workers, site.clock.monotonic(), stopping=stopper.stopping)
+
             try:
-                with stopper:
-                    codes = await asyncio.gather(*(_work(worker, timeout_s, config) for worker in workers))
+                async with probed(probes, look, site.clock, emit):
+                    with stopper:
+                        codes = await asyncio.gather(
+                            *(
+                                standings.until_ended(stream, _work(worker, timeout_s, config))
+                                for stream, worker in workers.items()
+                            )
+                        )
             finally:
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
@@ -181,6 +207,11 @@ class Stopper:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a signal came."""
+        return self._signal is not None
 
     def _caught(self, number: signal.Signals) -> Callable[[], None]:
         def stop() -> None:
