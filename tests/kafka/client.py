@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from os import getpid
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -74,20 +74,23 @@ class Kafka:
 
     @contextmanager
     def consumer(self, topics: Sequence[str], **more: str | float) -> Iterator[Consumer]:
-        """A consumer from the beginning, in a group of its own unless `group_id` says another, that commits nothing."""
+        """A consumer from the beginning, in a group of its own unless `group_id` names one. It never commits."""
         fixed: dict[str, str | float] = {"group_id": self.group(), "auto_offset_reset": "earliest"}
         consumer = Consumer(self.settings(enable_auto_commit="false", **{**fixed, **more}))
         try:
-            consumer.subscribe(list(topics))
+            if topics:
+                consumer.subscribe(list(topics))
             yield consumer
         finally:
             consumer.close()
 
     def read(self, topic: str, number: int, timeout_s: float = 30, **more: str | float) -> list[Message]:
-        """The first `number` records of a topic; fewer when they do not come in time."""
+        """The first `number` records of a topic, in no group; fewer when they do not come in time."""
         found: list[Message] = []
         until = time.monotonic() + timeout_s
-        with self.consumer([topic], **more) as consumer:
+        with self.consumer([], **more) as consumer:
+            partitions = consumer.list_topics(topic, timeout=timeout_s).topics[topic].partitions
+            consumer.assign([TopicPartition(topic, it, OFFSET_BEGINNING) for it in partitions])
             while len(found) < number and time.monotonic() < until:
                 for message in consumer.consume(number - len(found), 0.5):
                     if (error := message.error()) is not None:

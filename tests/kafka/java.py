@@ -17,7 +17,14 @@ from tests.kafka.process import CannotStartError
 
 ROOT = Path(__file__).resolve().parents[2]
 #: A short life on few cores: one collector thread, and no second, costlier compilation.
-FLAGS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData")
+FLAGS = (
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-XX:-UsePerfData",
+    # Warnings that would stand at the head of every log: of Java about what Kafka calls, of the archive about itself.
+    "--sun-misc-unsafe-memory-access=allow",
+    "-Xlog:aot*=error",
+)
 
 
 @cache

@@ -65,13 +65,14 @@ def common(replicas: int) -> dict[str, str]:
     }
 
 
-def failover() -> dict[str, str]:
+def failover(nodes: int) -> dict[str, str]:
     """A leader that is gone is replaced within about three seconds."""
     return {
         "controller.quorum.election.timeout.ms": "500",
         "controller.quorum.fetch.timeout.ms": "1000",
-        "broker.session.timeout.ms": "3000",
-        "broker.heartbeat.interval.ms": "500",
+        # A killed broker that comes back is let in when its former session has ended. Alone it has no time to lose.
+        "broker.session.timeout.ms": "3000" if nodes > 1 else "1500",
+        "broker.heartbeat.interval.ms": "500" if nodes > 1 else "300",
         "replica.lag.time.max.ms": "3000",
     }
 
@@ -86,7 +87,7 @@ def server(node: Node, nodes: Sequence[Node], overrides: Mapping[str, str]) -> d
     protocols = dict.fromkeys(listeners, "PLAINTEXT")
     return {
         **common(len(nodes)),
-        **(failover() if len(nodes) > 1 else {}),
+        **failover(len(nodes)),
         "node.id": str(node.number),
         "controller.quorum.voters": ",".join(f"{it.number}@{HOST}:{it.ports.controller}" for it in nodes),
         "listeners": addresses(listeners),

@@ -11,6 +11,9 @@ from confluent_kafka.cimpl import NewTopic
 #: A topic of the harness's own, so that readiness is asked by doing what clients do.
 TOPIC = "harness-ready"
 ASK_S = 2.0
+#: Internal topics, which a broker makes at the first group and the first transaction: that costs the first one seconds.
+INTERNAL = ("__consumer_offsets", "__transaction_state")
+INTERNAL_PARTITIONS = 4
 
 _QUIET: dict[str, Any] = {"log_level": 0, "socket.timeout.ms": 2000, "error_cb": lambda _error: None}
 
@@ -23,7 +26,9 @@ def answers(bootstrap: str, brokers: int, settings: dict[str, str] | None = None
         if len(found.brokers) < brokers:
             return False
         if TOPIC not in found.topics:
-            create(admin, NewTopic(TOPIC, 1))
+            compacted = {"cleanup.policy": "compact", "segment.bytes": "104857600"}
+            internal = (NewTopic(name, INTERNAL_PARTITIONS, config=compacted) for name in INTERNAL)
+            create(admin, NewTopic(TOPIC, 1), *internal)
         return acknowledges(bootstrap, settings)
     except KafkaException:
         return False
