@@ -29,12 +29,15 @@ demo: install corpus ## the main job on real documents: load, edit, delete, sear
 test: install corpus kafka registry ## every test; on a laptop what lacks a service is skipped, in CI it fails
 	$(BIN)/pytest -n 2
 
-check: install ## lint, types, import layers, generated reference
+check: install ## lint, types, import layers, generated reference, the container's files
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	$(BIN)/python tools/reference.py --check
+	$(BIN)/hadolint --failure-threshold style Containerfile
+	$(BIN)/yamllint --strict .yamllint.yaml deploy
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
 
 format: install ## lint what can be mended, and format
 	$(BIN)/ruff check --fix --quiet
@@ -65,8 +68,11 @@ registry: install ## the jars of a schema registry, for the tests
 reference: install ## write docs/reference anew from the code
 	$(BIN)/python tools/reference.py
 
-lock: ## compile requirements.lock anew (needs uv)
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --all-extras --group dev --quiet pyproject.toml -o requirements.lock
+LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
+lock: ## compile the locks of this checkout and of the image anew (needs uv)
+	$(LOCK) pyproject.toml --all-extras --group dev -o requirements.lock
+	$(LOCK) pyproject.toml --extra kafka --extra schemas --constraints requirements.lock -o deploy/image.lock
+	$(LOCK) --group build --constraints requirements.lock -o deploy/build.lock
 
 clean: ## remove what was built
 	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .import_linter_cache
