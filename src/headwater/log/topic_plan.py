@@ -7,7 +7,7 @@ topic: each topic that Headwater makes is declared there by its id.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from headwater.log.topics import UNLIMITED, TopicSpec
@@ -18,10 +18,10 @@ _KEEPING = frozenset({"retention.ms", "retention.bytes", "delete.retention.ms", 
 
 @dataclass(frozen=True)
 class FoundTopic:
-    """A topic as it was found. None stands for what this principal may not see.
+    """A topic as it was found. None stands for what cannot be read; without an `id` this principal may see nothing.
 
-    `bounds` gives each partition's first offset and the next to be written; `newest_ms` is the time of the record with
-    the greatest one.
+    `bounds` gives each partition's first offset and the next to be written; `newest_ms` is the greatest time of a
+    record. `leaderless` partitions cannot be used, `behind` ones lack a replica that is in sync.
     """
 
     name: str
@@ -32,6 +32,13 @@ class FoundTopic:
     bounds: Mapping[int, tuple[int, int]] | None = None
     operations: frozenset[str] | None = None
     newest_ms: int | None = None
+    leaderless: int = 0
+    behind: int = 0
+
+    @property
+    def hidden(self) -> bool:
+        """Whether this principal may not even see whether it exists."""
+        return not self.id
 
     @property
     def unused(self) -> bool:
@@ -49,6 +56,10 @@ class Action(StrEnum):
     NOTHING = "nothing"
     BY_HAND = "by hand"
     REFUSED = "refused"
+
+
+#: The actions that change something.
+TAKEN = frozenset({Action.CREATE, Action.DECLARE, Action.ALTER, Action.GROW})
 
 
 @dataclass(frozen=True)
@@ -95,18 +106,32 @@ def plan(
     declared: Mapping[str, str],
     consent: Consent = Consent(),
 ) -> list[Step]:
-    """Return the steps, topic by topic, in the order in which they are to be taken."""
-    return [step for spec in specs for step in _steps(spec, found.get(spec.name), declared.get(spec.name), consent)]
+    """Return the steps, topic by topic, in the order in which they are to be taken.
+
+    The first topic is the registry's. Where it is refused no other step is taken: there is no place to declare a topic.
+    """
+    steps = [step for spec in specs for step in _steps(spec, found.get(spec.name), declared.get(spec.name), consent)]
+    registry = next((step for step in steps if step.action is Action.REFUSED and step.spec is steps[0].spec), None)
+    return [_after(registry, step) for step in steps] if registry else steps
+
+
+def _after(registry: Step, step: Step) -> Step:
+    if step.action not in TAKEN:
+        return step
+    return replace(step, action=Action.REFUSED, cure=f"First {registry.spec.name}: {registry.detail}")
 
 
 def _steps(spec: TopicSpec, found: FoundTopic | None, known: str | None, consent: Consent) -> list[Step]:
+    if found is not None and found.hidden:
+        cure = "Allow Describe and DescribeConfigs: `headwater topics acl` prints how"
+        return [Step(Action.REFUSED, spec, "no rights to see whether it exists", cure)]
     refusal = _not_ours(spec, found, known) if not consent.adopt else None
     if refusal is not None:
         return [refusal]
     if found is None:
-        return [
-            Step(Action.CREATE, spec, f"{spec.partitions} x {spec.replication}, {spec.purpose}", replaces=known or "")
-        ]
+        copies = f", {spec.replication} replicas" if spec.replication else ""
+        detail = f"{spec.purpose}: {spec.partitions} partitions{copies}"
+        return [Step(Action.CREATE, spec, detail, replaces=known or "")]
     steps = list(_differences(spec, found, consent))
     if known != found.id:
         steps.insert(0, Step(Action.DECLARE, spec, "it is Headwater's own from now on", replaces=known or ""))
@@ -140,7 +165,7 @@ def _differences(spec: TopicSpec, found: FoundTopic, consent: Consent) -> Iterat
         yield Step(Action.REFUSED, spec, detail, cure if spec.partitions > 1 else "It must have one: make it anew")
     elif found.partitions < spec.partitions:
         yield _growth(spec, found, consent)
-    if found.replication != spec.replication:
+    if spec.replication not in (None, found.replication):
         detail = f"it is kept {found.replication} times, and shall be {spec.replication} times"
         yield Step(Action.BY_HAND, spec, detail, "Move its replicas with kafka-reassign-partitions.sh")
     if found.config is None:

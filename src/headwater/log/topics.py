@@ -54,10 +54,13 @@ def transactional_prefix(prefix: str, stream: str) -> str:
 
 @dataclass(frozen=True)
 class Policy:
-    """What the configuration says about all topics. `keep_s` None keeps all; `largest` is a change's, in bytes."""
+    """What the configuration says about all topics.
+
+    `replication` None is the broker's own; `keep_s` None keeps everything; `largest` is a change's, in bytes.
+    """
 
     prefix: str = "headwater"
-    replication: int = 3
+    replication: int | None = None
     cleanup: Literal["delete", "compact"] = "delete"
     keep_s: float | None = None
     largest: int = 1024 * 1024
@@ -79,7 +82,7 @@ class TopicSpec:
 
     name: str
     partitions: int
-    replication: int
+    replication: int | None
     config: Mapping[str, str]
     purpose: str
     reasons: Mapping[str, str]
@@ -160,15 +163,8 @@ def _compacted(stream: StreamLog) -> list[_Setting]:
 
 
 def _common(policy: Policy) -> list[_Setting]:
-    in_sync = 2 if policy.replication >= 3 else 1
     return [
-        (
-            "min.insync.replicas",
-            str(in_sync),
-            "an acknowledged record survives the loss of a broker"
-            if in_sync > 1
-            else f"with replication {policy.replication} more would stop writing when a broker stops",
-        ),
+        *_in_sync(policy.replication),
         ("unclean.leader.election.enable", "false", "a replica that lacks acknowledged records never becomes leader"),
         (
             "message.timestamp.type",
@@ -182,6 +178,15 @@ def _common(policy: Policy) -> list[_Setting]:
         ),
         ("compression.type", "producer", "the broker keeps batches as they were sent, and packs nothing anew"),
     ]
+
+
+def _in_sync(replication: int | None) -> list[_Setting]:
+    """Without a replication of ours the brokers' own rule stands."""
+    if replication is None:
+        return []
+    if replication >= 3:
+        return [("min.insync.replicas", "2", "an acknowledged record survives the loss of a broker")]
+    return [("min.insync.replicas", "1", f"with replication {replication}, 2 would stop writing when a broker stops")]
 
 
 def _spec(policy: Policy, name: str, partitions: int, purpose: str, settings: list[_Setting]) -> TopicSpec:

@@ -104,6 +104,7 @@ def test_delete_markers_outlive_two_replays_and_a_day() -> None:
 def test_two_replicas_in_sync_only_where_there_are_three() -> None:
     in_sync = [specs(Policy(replication=n))["headwater.control"].config["min.insync.replicas"] for n in (1, 2, 3, 5)]
     assert in_sync == ["1", "1", "2", "2"]
+    assert "min.insync.replicas" not in specs(Policy())["headwater.control"].config
 
 
 def test_the_largest_change_fits_in_with_its_envelope() -> None:

@@ -9,7 +9,9 @@ import pytest
 from headwater.log.topic_plan import Action, Alteration, Consent, FoundTopic, Step, plan
 from headwater.log.topics import Policy, StreamLog, TopicSpec, topic_specs
 
-SPEC = next(it for it in topic_specs(Policy(), [StreamLog("docs", 4, 7200.0)]) if it.name.endswith(".changes"))
+SPEC = next(
+    it for it in topic_specs(Policy(replication=3), [StreamLog("docs", 4, 7200.0)]) if it.name.endswith(".changes")
+)
 MINE = {SPEC.name: "id-1"}
 NOTHING = Consent()
 USED = {0: (0, 7)}
@@ -130,7 +132,26 @@ def test_lists_have_no_order() -> None:
     assert [step.action for step in steps(here, MINE, spec=spec)] == [Action.NOTHING]
 
 
-def test_a_refusal_keeps_no_other_topic_back() -> None:
+def test_without_a_replication_of_ours_the_brokers_own_stands() -> None:
+    spec = replace(SPEC, replication=None)
+    assert [step.action for step in steps(replace(AS_PLANNED, replication=1), MINE, spec=spec)] == [Action.NOTHING]
+
+
+def test_what_may_not_be_seen_is_not_made() -> None:
+    (step,) = steps(FoundTopic(SPEC.name, "", 0, 0), {}, Consent(adopt=True))
+    assert step.action is Action.REFUSED
+    assert "no rights" in step.detail
+
+
+def test_without_the_registry_nothing_is_done() -> None:
     specs = topic_specs(Policy(), [StreamLog("docs", 4, 7200.0)])
+    control = FoundTopic("headwater.control", "id", 1, 1, dict(specs[0].config), {0: (0, 3)})
+    taken = plan(specs, {control.name: control}, {})
+    assert {step.action for step in taken} == {Action.REFUSED}
+    assert "First headwater.control" in taken[1].cure
+
+
+def test_a_refusal_keeps_no_other_topic_back() -> None:
+    specs = topic_specs(Policy(replication=3), [StreamLog("docs", 4, 7200.0)])
     taken = plan(specs, {AS_PLANNED.name: AS_PLANNED}, {})
     assert [step.action for step in taken] == [Action.CREATE, Action.REFUSED, *[Action.CREATE] * 3]

@@ -1,0 +1,343 @@
+"""Looks at a Kafka, and makes the topics that Headwater needs there."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Producer,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AclOperation,
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+)
+from confluent_kafka.cimpl import Message
+
+from headwater.clock import Clock
+from headwater.errors import Unreachable
+from headwater.log.health import FoundBrokers, FoundGroup
+from headwater.log.kafka_client import KAFKA, Connection, OnThread, Trouble, options, translated
+from headwater.log.kafka_follower import Appender, Follower
+from headwater.log.kafka_records import CONTENT_TYPE
+from headwater.log.topic_plan import TAKEN, Action, Consent, FoundTopic, Step, plan
+from headwater.log.topics import TopicSpec, declaration, declared_topics
+
+T = TypeVar("T")
+
+#: A look must not take long: what does not answer within this is away.
+LOOK_S = 5.0
+NO_CONSENT = Consent()
+#: Making a topic takes a cluster longer than telling of one.
+_MAKE_S = 30.0
+_ROUND_S = 0.02
+#: So often librdkafka's log is looked at for what it says late.
+_ROUNDS = 50
+
+_ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
+#: A partition that was just made, or whose leader moves.
+_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, *_ABSENT})
+_DENIED = frozenset(
+    {
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+    }
+)
+_API = re.compile(r"\[thrd:(\S+)\].*ApiKey (\w+?)(?:Request)? \(\d+\) Versions \d+\.\.(\d+)")
+
+
+class KafkaAdmin:
+    """Looks at topics, groups and brokers, and makes topics. Changes nothing but by `take`.
+
+    Every call raises Retry when the brokers do not answer, and Unreachable when they never will.
+    """
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._trouble = Trouble()
+        self._thread = OnThread("kafka-admin", self._trouble)
+        self._apis = _Apis()
+        self._control: Follower | None = None
+        self._records: list[bytes | None] = []
+        self._appender = Appender(connection)
+        # librdkafka tells what requests the brokers know only in its log.
+        heard: dict[str, Any] = {**options(connection, self._trouble, debug="feature"), "logger": self._apis.logger}
+        self._admin = AdminClient(heard)
+
+    async def brokers(self) -> FoundBrokers:
+        """Return what the brokers say of themselves."""
+        return await self._thread.call("asking the brokers who they are", self._brokers)
+
+    async def topics(self, names: Iterable[str]) -> dict[str, FoundTopic]:
+        """Return those of the topics that exist, as far as this principal may see them."""
+        wanted = list(names)
+        return await self._thread.call("looking at topics", lambda: self._topics(wanted))
+
+    async def group(self, name: str, topic: str, partitions: int) -> FoundGroup:
+        """Return a consumer group and what it committed of a topic."""
+        return await self._thread.call("looking at a group", lambda: self._group(name, topic, partitions), name)
+
+    async def declared(self, control: str) -> dict[str, str]:
+        """Return name and id of the topics that the control topic declares; none when there is no control topic."""
+        if control not in await self.topics([control]):
+            return {}
+        if self._control is None:
+            self._control = Follower(self._connection, control, self._clock, self._fold)
+        await self._control.catch_up()
+        return declared_topics(self._records)
+
+    async def transactions(self, transactional_id: str) -> str:
+        """Return why a transaction with this id cannot be begun; empty when it can. Writes no record."""
+        return await self._thread.call("trying a transaction", lambda: self._transactions(transactional_id))
+
+    async def take(self, step: Step, control: str) -> None:
+        """Take a step of a plan. Idempotent: what is so already is left as it is."""
+        name = step.spec.name
+        if step.action is Action.CREATE:
+            await self._thread.call("making a topic", lambda: self._create(step.spec), name)
+        elif step.action is Action.GROW:
+            await self._thread.call("adding partitions", lambda: self._grow(step.spec), name)
+        elif step.action is Action.ALTER:
+            values = {it.setting: it.wanted for it in step.alterations}
+            await self._thread.call("changing settings", lambda: self._alter(name, values), name)
+        if step.action in (Action.CREATE, Action.GROW, Action.DECLARE):
+            found = await self._visible(step.spec)
+            if step.action is not Action.GROW:
+                record = declaration(name, found.id, step.replaces, self._clock.now_us())
+                await self._appender.append(control, [(name.encode(), record, [CONTENT_TYPE])])
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        if self._control is not None:
+            await self._control.close()
+        await self._appender.close()
+        await self._thread.close(lambda: self._admin.poll(0))
+
+    def _fold(self, message: Message) -> None:
+        self._records.append(message.value())
+
+    # --- on the thread
+
+    def _brokers(self) -> FoundBrokers:
+        cluster = self._wait(self._admin.describe_cluster(request_timeout=LOOK_S))
+        settings = None
+        for node in cluster.nodes[:1]:
+            settings = self._config(ConfigResource.Type.BROKER, [str(node.id)]).get(str(node.id))
+        for _ in range(_ROUNDS):
+            if self._apis.newest():
+                break
+            self._admin.poll(_ROUND_S)
+        return FoundBrokers(cluster.cluster_id or "kafka", len(cluster.nodes), self._apis.newest(), settings)
+
+    def _topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
+        if not names:
+            return {}
+        asked = self._admin.describe_topics(
+            TopicCollection(list(names)), include_authorized_operations=True, request_timeout=LOOK_S
+        )
+        descriptions: dict[str, Any] = {}
+        found: dict[str, FoundTopic] = {}
+        for name, future in asked.items():
+            try:
+                descriptions[name] = self._wait(future)
+            except KafkaException as error:
+                if error.args[0].code() in _DENIED:
+                    found[name] = FoundTopic(name, "", 0, 0, operations=frozenset())
+                elif error.args[0].code() not in _ABSENT:
+                    raise
+        configs = self._config(ConfigResource.Type.TOPIC, list(descriptions))
+        led = {name: [part.id for part in it.partitions if part.leader] for name, it in descriptions.items()}
+        ends = [self._offsets(led, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())]
+        newest = self._offsets(led, OffsetSpec.max_timestamp())
+        for name, it in descriptions.items():
+            bounds = None
+            if all(name in offsets for offsets in ends):
+                bounds = {p: (ends[0][name][p].offset, ends[1][name][p].offset) for p in led[name]}
+            times = [at.timestamp for at in newest.get(name, {}).values() if at.timestamp >= 0]
+            found[name] = FoundTopic(
+                name=name,
+                id=str(it.topic_id),
+                partitions=len(it.partitions),
+                replication=max((len(part.replicas) for part in it.partitions), default=0),
+                config=configs.get(name),
+                bounds=bounds,
+                operations=_names(it.authorized_operations),
+                newest_ms=max(times, default=None),
+                leaderless=len(it.partitions) - len(led[name]),
+                behind=sum(len(part.isr) < len(part.replicas) for part in it.partitions),
+            )
+        return found
+
+    def _offsets(self, led: Mapping[str, Sequence[int]], spec: OffsetSpec) -> dict[str, dict[int, Any]]:
+        """Return the offsets of each topic's partitions; topics are left out whose offsets cannot be read."""
+        wanted = {TopicPartition(topic, partition): spec for topic, those in led.items() for partition in those}
+        offsets: dict[str, dict[int, Any]] = {topic: {} for topic in led}
+        if not wanted:
+            return offsets
+        for where, future in self._admin.list_offsets(wanted, request_timeout=LOOK_S).items():
+            try:
+                at = self._wait(future)
+            except KafkaException as error:
+                if error.args[0].code() not in _DENIED | _MOVING:
+                    raise
+                offsets.pop(where.topic, None)
+            else:
+                offsets.get(where.topic, {})[where.partition] = at
+        return offsets
+
+    def _config(self, kind: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
+        """Return the settings of topics or of one broker; without those that this principal may not see."""
+        configs: dict[str, dict[str, str]] = {}
+        if not names:
+            return configs
+        resources = [ConfigResource(kind, name) for name in names]
+        for resource, future in self._admin.describe_configs(resources, request_timeout=LOOK_S).items():
+            try:
+                entries: Mapping[str, ConfigEntry] = self._wait(future)
+            except KafkaException as error:
+                if error.args[0].code() not in _DENIED:
+                    raise
+                continue
+            configs[resource.name] = {name: it.value for name, it in entries.items() if it.value is not None}
+        return configs
+
+    def _group(self, name: str, topic: str, partitions: int) -> FoundGroup:
+        asked = [TopicPartition(topic, partition) for partition in range(partitions)]
+        try:
+            described = self._wait(
+                self._admin.describe_consumer_groups(
+                    [name], include_authorized_operations=True, request_timeout=LOOK_S
+                )[name]
+            )
+            offsets: list[TopicPartition] = []
+            if asked:
+                request = [ConsumerGroupTopicPartitions(name, asked)]
+                answer = self._admin.list_consumer_group_offsets(request, request_timeout=LOOK_S)[name]
+                offsets = self._wait(answer).topic_partitions
+        except KafkaException as error:
+            if error.args[0].code() in _DENIED:
+                return FoundGroup(name, operations=frozenset())
+            raise
+        committed = {it.partition: it.offset for it in offsets if it.offset >= 0}
+        return FoundGroup(name, len(described.members), committed, _names(described.authorized_operations))
+
+    def _transactions(self, transactional_id: str) -> str:
+        producer = Producer(options(self._connection, self._trouble, transactional_id=transactional_id))
+        try:
+            producer.init_transactions(LOOK_S)
+        except KafkaException as error:
+            return str(translated(error.args[0], "beginning a transaction", transactional_id))
+        return ""
+
+    def _create(self, spec: TopicSpec) -> None:
+        new = NewTopic(spec.name, spec.partitions, spec.replication or -1, config=dict(spec.config))
+        self._made(self._admin.create_topics([new], request_timeout=_MAKE_S)[spec.name])
+
+    def _grow(self, spec: TopicSpec) -> None:
+        more = self._admin.create_partitions([NewPartitions(spec.name, spec.partitions)], request_timeout=_MAKE_S)
+        self._wait(more[spec.name])
+
+    def _alter(self, name: str, values: Mapping[str, str]) -> None:
+        entries = [ConfigEntry(it, value, incremental_operation=AlterConfigOpType.SET) for it, value in values.items()]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=entries)
+        for future in self._admin.incremental_alter_configs([resource], request_timeout=_MAKE_S).values():
+            self._wait(future)
+
+    def _made(self, future: Future[None]) -> None:
+        """Wait for what another may have made at the same time."""
+        try:
+            self._wait(future)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+    def _wait(self, future: Future[T]) -> T:
+        """Wait for an answer, and hear meanwhile whether waiting is in vain."""
+        while not wait([future], _ROUND_S).done:
+            self._admin.poll(0)
+            self._trouble.check()
+        return future.result()
+
+    async def _visible(self, spec: TopicSpec) -> FoundTopic:
+        """Wait until a topic that was made can be used."""
+        until = self._clock.monotonic() + _MAKE_S
+        while True:
+            found = (await self.topics([spec.name])).get(spec.name)
+            if found is not None and found.bounds is not None and len(found.bounds) >= spec.partitions:
+                return found
+            if self._clock.monotonic() > until:
+                cure = "See why its partitions have no leader, then try again"
+                raise Unreachable(KAFKA, f"{spec.name} was made, and cannot be used after {_MAKE_S:g} s", cure)
+            await self._clock.sleep(_ROUND_S * 5)
+
+
+class _Apis(logging.Handler):
+    """Hears which requests each broker knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logger = logging.Logger("headwater.librdkafka.feature", logging.DEBUG)
+        self.logger.addHandler(self)
+        self._of_broker: dict[str, dict[str, int]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if heard := _API.search(record.getMessage()):
+            broker, name, newest = heard.groups()
+            self._of_broker.setdefault(broker, {})[name] = int(newest)
+
+    def newest(self) -> dict[str, int]:
+        """Return the newest version of each request that all brokers know."""
+        brokers = list(self._of_broker.values())
+        return (
+            {name: min(it[name] for it in brokers) for name in brokers[0] if all(name in it for it in brokers)}
+            if brokers
+            else {}
+        )
+
+
+def _names(operations: Iterable[AclOperation] | None) -> frozenset[str] | None:
+    """Return operations as kafka-acls.sh names them: DESCRIBE_CONFIGS is DescribeConfigs."""
+    if operations is None:
+        return None
+    return frozenset("".join(part.capitalize() for part in it.name.split("_")) for it in operations)
+
+
+async def look(admin: KafkaAdmin, specs: Sequence[TopicSpec], consent: Consent = NO_CONSENT) -> list[Step]:
+    """Return what it takes to bring topics to what they shall be. The first is the registry's."""
+    found = await admin.topics(spec.name for spec in specs)
+    control = specs[0].name
+    declared = await admin.declared(control) if control in found and not found[control].hidden else {}
+    return plan(specs, found, declared, consent)
+
+
+async def bring(
+    admin: KafkaAdmin,
+    specs: Sequence[TopicSpec],
+    consent: Consent = NO_CONSENT,
+    took: Callable[[Step], None] = lambda _step: None,
+) -> list[Step]:
+    """Bring topics to what they shall be; return what is left to do. Idempotent.
+
+    Others may do the same at the same time. `took` hears of each step when it is done.
+    """
+    for step in await look(admin, specs, consent):
+        if step.action in TAKEN:
+            await admin.take(step, specs[0].name)
+            took(step)
+    return [step for step in await look(admin, specs) if step.action is not Action.NOTHING]
