@@ -1,10 +1,7 @@
-"""Real Kafka brokers for tests, bench and drills: one, or a cluster of them.
+"""A real Kafka broker for tests, bench and drills.
 
-with Broker() as kafka:
-    Producer({"bootstrap.servers": kafka.bootstrap})
-
-with Cluster(3) as kafka:
-    kafka.brokers[0].kill()
+with Broker() as broker:
+    Producer({"bootstrap.servers": broker.bootstrap})
 """
 
 from __future__ import annotations
@@ -21,6 +18,7 @@ from tests.kafka import java, properties
 from tests.kafka.client import Kafka
 from tests.kafka.process import CannotStartError, Kept, free_ports, fresh_folder
 from tests.kafka.properties import HOST, Node, Ports
+from tests.kafka.proxy import FaultProxy
 from tests.kafka.readiness import answers
 
 START_S = 90
@@ -42,12 +40,17 @@ class Broker:
         *,
         overrides: Mapping[str, str] | None = None,
         heap: str = "256m",
+        proxied: bool = False,
+        listeners: Sequence[str] = (),
         owner: int | None = None,
     ) -> None:
-        """Without `folder` it makes one, which is removed with it. It dies with the process `owner` (this one)."""
+        """`overrides` are server properties. Without `folder` it makes one, which is removed with it. It dies with the
+        process `owner` (this one). `proxied` puts a fault proxy before it, which lives in this process.
+        """
         self.folder = folder or fresh_folder("broker", owner)
         self._remove = folder is None
-        self._node = Node(1, ports(), self.folder / "data")
+        self.ports, self._proxy = ports(*listeners, proxied=proxied)
+        self._node = Node(1, self.ports, self.folder / "data")
         self._nodes: Sequence[Node] = (self._node,)
         self._cluster = identifier()
         self._overrides = dict(overrides or {})
@@ -55,29 +58,42 @@ class Broker:
         self._owner = owner
         self._process: Kept | None = None
 
-    @classmethod
-    def of_cluster(
-        cls, node: Node, nodes: Sequence[Node], cluster: str, folder: Path, overrides: Mapping[str, str]
-    ) -> Self:
-        """Build one node of a cluster."""
-        broker = cls(folder, overrides=overrides)
-        broker._node, broker._nodes, broker._cluster = node, nodes, cluster
-        return broker
+    def join(self, number: int, nodes: Sequence[Node], cluster: str) -> None:
+        """Become one of a cluster's nodes; before the start."""
+        self._node = Node(number, self.ports, self.folder / "data")
+        self._nodes, self._cluster = nodes, cluster
+
+    # ── where it is ──
 
     @property
     def bootstrap(self) -> str:
         """The address that test code uses, past any proxy."""
-        return f"{HOST}:{self._node.ports.direct}"
+        return f"{HOST}:{self.ports.direct}"
 
     @property
     def client(self) -> Kafka:
-        """The short words of a test, spoken to this broker."""
+        """The short words of a test, spoken to this broker past any proxy."""
         return Kafka(self.bootstrap)
+
+    @property
+    def proxy(self) -> FaultProxy:
+        """What stands between this broker and the clients that bootstrap through `proxied`."""
+        assert self._proxy is not None, "this broker was made without proxied=True"
+        return self._proxy
+
+    @property
+    def proxied(self) -> Kafka:
+        """The broker as seen through its proxy: metadata names the proxy's address too."""
+        return Kafka(self.proxy.address)
 
     @property
     def number(self) -> int:
         """The broker's id, as metadata names it."""
         return self._node.number
+
+    @property
+    def node(self) -> Node:
+        return self._node
 
     @property
     def data(self) -> Path:
@@ -93,6 +109,8 @@ class Broker:
             raise CannotStartError(f"broker {self.number} was not started")
         return self._process
 
+    # ── its life ──
+
     def start(self, timeout_s: float = START_S) -> Self:
         """Start it, and wait until a record was acknowledged."""
         self.launch()
@@ -103,7 +121,7 @@ class Broker:
         """Start the process without waiting."""
         self._format()
         settings = self.folder / "server.properties"
-        settings.write_text(properties.text(properties.server(self._node, self._nodes, self._overrides)))
+        settings.write_text(properties.text({**self.properties(), **self._overrides}))
         logging = self.folder / "log4j2.xml"
         logging.write_text(properties.LOG4J)
         command = java.command(
@@ -116,12 +134,18 @@ class Broker:
         removed = self.folder if self._remove else None
         self._process = Kept(command, log=self.log, owner=self._owner, folder=removed)
 
+    def properties(self) -> dict[str, str]:
+        """The server's properties, before the overrides."""
+        return properties.server(self._node, self._nodes)
+
     def jvm_options(self) -> Sequence[str]:
         """More options for the JVM; nothing here."""
         return ()
 
-    def await_ready(self, timeout_s: float = START_S) -> None:
-        self.process.await_ready(lambda: answers(self.bootstrap, len(self._nodes)), timeout_s)
+    def await_ready(self, timeout_s: float = START_S, brokers: int | None = None) -> None:
+        """Wait until a record was acknowledged while `brokers` were there, all of them unless it says fewer."""
+        wanted = len(self._nodes) if brokers is None else brokers
+        self.process.await_ready(lambda: answers(self.bootstrap, wanted), timeout_s)
 
     def _format(self) -> None:
         """Write what Kafka's format tool would, 1.5 seconds faster. Data that is there stays."""
@@ -136,7 +160,7 @@ class Broker:
         self.process.stop(STOP_S)
 
     def kill(self) -> None:
-        """SIGKILL: what a crash of the machine's process looks like."""
+        """SIGKILL: what a crash of the process looks like."""
         self.process.kill()
 
     def pause(self) -> None:
@@ -154,6 +178,15 @@ class Broker:
     def is_running(self) -> bool:
         return self._process is not None and self._process.is_running()
 
+    def heal(self) -> None:
+        """Make it whole again after a test: running, awake, no fault in its proxy."""
+        if self._proxy is not None:
+            self._proxy.heal()
+        if self.is_running():
+            self.resume()
+        else:
+            self.launch()
+
     def leave(self) -> None:
         """Let it run until its owner's end, which its keeper sees to; this object no longer speaks for it."""
         self.process.leave()
@@ -162,6 +195,8 @@ class Broker:
         """Kill it, and remove the folder if the broker made it."""
         if self._process is not None:
             self._process.kill()
+        if self._proxy is not None:
+            self._proxy.close()
         if self._remove:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -176,7 +211,11 @@ class Broker:
         self.close()
 
 
-def ports(*extra: str, proxied: bool = False) -> Ports:
-    """Free ports for one node, with one more for each listener named."""
+def ports(*extra: str, proxied: bool = False) -> tuple[Ports, FaultProxy | None]:
+    """Free ports for one node, one for each listener named, and the proxy, which listens already."""
     direct, controller, behind, *more = free_ports(3 + len(extra))
-    return Ports(direct, controller, behind if proxied else None, None, dict(zip(extra, more, strict=True)))
+    proxy = FaultProxy(behind) if proxied else None
+    named = dict(zip(extra, more, strict=True))
+    if proxy is None:
+        return Ports(direct, controller, extra=named), None
+    return Ports(direct, controller, behind, proxy.port, named), proxy

@@ -28,9 +28,9 @@ def alone() -> Iterator[None]:
 def template() -> None:
     """Let Kafka format a folder, and keep the one file that is the same for every broker."""
     with tempfile.TemporaryDirectory() as work:
-        node = Node(1, ports(), Path(work, "data"))
+        node = Node(1, ports()[0], Path(work, "data"))
         settings = Path(work, "server.properties")
-        settings.write_text(properties.text(properties.server(node, (node,), {})))
+        settings.write_text(properties.text(properties.server(node, (node,))))
         arguments = ("format", "-t", identifier(), "-c", str(settings))
         java.run(java.command("kafka.tools.StorageTool", *arguments, heap="256m"))
         java.checkpoint().parent.mkdir(exist_ok=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HOST = "127.0.0.1"
+#: Listeners that are not plain text.
+PROTOCOLS = {"SASL_SSL": "SASL_SSL", "MTLS": "SSL", "OAUTH": "SASL_PLAINTEXT"}
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,7 @@ class Ports:
     controller: int
     proxied: int | None = None
     advertised: int | None = None
+    #: Listeners by name; the name is the security protocol's, or one that PROTOCOLS translates.
     extra: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,14 +80,14 @@ def failover(nodes: int) -> dict[str, str]:
     }
 
 
-def server(node: Node, nodes: Sequence[Node], overrides: Mapping[str, str]) -> dict[str, str]:
+def server(node: Node, nodes: Sequence[Node]) -> dict[str, str]:
     """All properties of `node` among `nodes`."""
     listeners = {"DIRECT": node.ports.direct, "CONTROLLER": node.ports.controller, **node.ports.extra}
     advertised = {"DIRECT": node.ports.direct, **node.ports.extra}
     if node.ports.proxied is not None and node.ports.advertised is not None:
         listeners["PROXIED"] = node.ports.proxied
         advertised["PROXIED"] = node.ports.advertised
-    protocols = dict.fromkeys(listeners, "PLAINTEXT")
+    protocols = {name: PROTOCOLS.get(name, "PLAINTEXT") for name in listeners}
     return {
         **common(len(nodes)),
         **failover(len(nodes)),
@@ -95,7 +98,6 @@ def server(node: Node, nodes: Sequence[Node], overrides: Mapping[str, str]) -> d
         "listener.security.protocol.map": ",".join(f"{name}:{it}" for name, it in protocols.items()),
         "inter.broker.listener.name": "DIRECT",
         "log.dirs": str(node.data),
-        **overrides,
     }
 
 

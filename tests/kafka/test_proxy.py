@@ -194,7 +194,8 @@ def test_a_server_that_is_down_looks_like_a_reset() -> None:
     nobody = free_ports(1)[0]
     with (
         FaultProxy(nobody) as proxy,
-        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
+        # The reset may come before connect() has returned.
         pytest.raises(ConnectionResetError),
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as client,
     ):
         client.recv(1)
