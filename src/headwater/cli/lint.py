@@ -18,8 +18,8 @@ from headwater.wiring import Site
 def lint(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Check the configuration; name every error with its place.
 
-    Exit 3 when there is one. A source folder that is not there is a warning: it may be mounted later. --json writes
-    {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
+    Exit 3 when there is one. A source folder or a certificate that is not there is a warning: it may be mounted later.
+    --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
     """
     path = config_of(context, config)
     try:
@@ -40,19 +40,24 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
 
 def _warnings(site: Site) -> list[Misconfigured]:
     """Return what a run would stumble over, and what may yet be put right outside the file."""
-    folders = {name: it.source.folder for name, it in site.settings.streams.items() if it.source}
+    from headwater.settings.kafka import KafkaLog
+
+    streams = site.settings.streams.items()
+    folders = {f"streams.{name}.source.folder": it.source.folder for name, it in streams if it.source}
+    files = site.settings.log.files if isinstance(site.settings.log, KafkaLog) else {}
+    kinds = {**dict.fromkeys(folders, "folder"), **dict.fromkeys(files, "file")}
     return [
         located(
             Misconfigured(
-                f"streams.{stream}.source.folder",
-                "a folder",
-                f"there is no folder {folder}",
-                hint="make it before the first run, which fails without it",
+                place,
+                f"a {kinds[place]}",
+                f"there is no {kinds[place]} {path}",
+                hint="put it there before the first run, which fails without it",
             ),
             site.path,
         )
-        for stream, folder in folders.items()
-        if not folder.exists()
+        for place, path in {**files, **folders}.items()
+        if not path.exists()
     ]
 
 

@@ -151,8 +151,11 @@ def _is_secret(location: Location, value: object) -> bool:
     """Tell whether a value must not be shown, whoever wrote it into the file."""
     if isinstance(value, dict | tuple):
         return False
-    key = keys_at(_names(location[:-1])).get(str(location[-1])) if location else None
-    return key is not None and SecretStr in (key.info.annotation, *arguments(key.info.annotation))
+    known = keys_at(_names(location[:-1])) if location else {}
+    key = known.get(str(location[-1])) if known else None
+    if key is None:
+        return bool(known)  # a key that the schema does not know may hold anything
+    return SecretStr in (key.info.annotation, *arguments(key.info.annotation))
 
 
 def _names(location: Location) -> tuple[str, ...]:
@@ -167,7 +170,7 @@ def _got(value: object) -> str:
         scheme = re.match("([a-z]{1,16})://", value)
         return f"a URL of {shown(scheme[1])} with credentials" if scheme else "a text with @, which is not shown"
     if isinstance(value, str) and "://" in value:
-        return shown("?".join([*value.split("?")[:1], *["…"] * ("?" in value)]))
+        return shown(re.sub(r"[?#].*", "?…", value, flags=re.DOTALL))
     return shown(value)
 
 

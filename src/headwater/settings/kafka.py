@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from headwater.settings.addresses import KAFKA, brokers, is_loopback, web_address
 from headwater.settings.failures import Unfit
@@ -42,9 +43,11 @@ def _brokers(value: object) -> object:
         raise unfit(error) from None
 
 
-def _oversized(value: object) -> object:
-    if value == "reject" or isinstance(value, dict):
-        return value
+def _oversized(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, dict):
+        return ClaimCheckSettings.model_validate(value, context=info.context)
+    if value == "reject":
+        return "reject"
     raise unfit(Unfit("reject, or {claim_check: FOLDER}"))
 
 
@@ -175,7 +178,7 @@ class KafkaLog(Section):
     )
     oversized: Annotated[
         Literal["reject"] | ClaimCheckSettings,
-        BeforeValidator(_oversized),
+        PlainValidator(_oversized),
         Written("`reject`, or a mapping", "`reject`"),
     ] = Field(default="reject", description="What becomes of a change over `largest`: `reject`, or `claim_check`.")
     largest_bytes: Size = Field(
@@ -195,6 +198,13 @@ class KafkaLog(Section):
 
     def __str__(self) -> str:
         return f"kafka://{','.join(self.brokers)}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files that connecting needs, by their places in the configuration."""
+        held = {f"security.{key}": getattr(self.security, key, None) for key in ("ca", "certificate", "key")}
+        held["registry.ca"] = self.registry and self.registry.ca
+        return {f"log.{place}": path for place, path in held.items() if path}
 
     def client(self) -> dict[str, str | int | bool]:
         """Return what every client of librdkafka needs to connect. Secrets are among it: never log this."""

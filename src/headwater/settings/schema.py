@@ -30,6 +30,7 @@ from headwater.settings.values import (
     Whole,
     Written,
     agree,
+    expression,
     folder_of,
     text_of,
     unfit,
@@ -130,7 +131,7 @@ def _no_payload() -> Mapping[str, PayloadSettings]:
 class RecipeSettings(Section):
     """How a document becomes chunks, vectors and payload."""
 
-    filter: Text | None = Field(
+    filter: Annotated[Text, expression("body", "id")] | None = Field(
         default=None,
         description="Which documents are indexed, as a CEL expression over `body` and `id`; all if left out. A "
         "document that no longer passes leaves the index.",

@@ -8,7 +8,19 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from headwater.settings.failures import Unfit
-from headwater.settings.values import BodyPath, BodyPaths, Fields, Location, Section, Text, Truth, Written, agree, named
+from headwater.settings.values import (
+    BodyPath,
+    BodyPaths,
+    Fields,
+    Location,
+    Section,
+    Text,
+    Truth,
+    Written,
+    agree,
+    expression,
+    named,
+)
 
 Format = Literal["json", "text", "avro", "json-schema", "protobuf"]
 KeyFormat = Literal["text", "json", "avro", "json-schema", "protobuf"]
@@ -76,10 +88,10 @@ class TopicSettings(Section):
         default=None,
         description="The fields of the body that are kept, so that edits of others change nothing; all if left out.",
     )
-    delete: Text | None = Field(
+    delete: Annotated[Text, expression("value")] | None = Field(
         default=None,
-        description='What marks a deletion, as a CEL expression, such as `value.__deleted == "true"`. A record '
-        "without a value always is one.",
+        description='What marks a deletion, as a CEL expression over `value`, such as `value.__deleted == "true"`. A '
+        "record without a value always is one.",
     )
     dead_letters: Literal["reference", "payload"] = Field(
         default="reference",

@@ -20,7 +20,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from headwater.settings.failures import Unfit
+from headwater.errors import Reject
+from headwater.recipe.condition import Condition
+from headwater.settings.failures import Unfit, listed
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.stores import EXPECTED as STORE
 from headwater.settings.stores import Store, resolved, store
@@ -98,8 +100,11 @@ def _keep(value: object) -> object:
     """`all` is no limit. The least is far above what a broker may be late with, the most below its largest number."""
     if value == "all":
         return None
-    text_of(value, f"all, or {DURATION}")
-    return _seconds(value, 60.0, 36500 * _DAY_S, "all, or a duration between 1m and 36500d")
+    try:
+        return _seconds(value, 60.0, 36500 * _DAY_S, "a duration between 1m and 36500d")
+    except PydanticCustomError as error:
+        context = error.context or {}
+        raise unfit(Unfit(f"all, or {context['expected']}", context["hint"])) from None
 
 
 def _size(value: object) -> object:
@@ -183,6 +188,19 @@ def checked(check: Callable[[str], str]) -> AfterValidator:
             raise unfit(error) from None
 
     return AfterValidator(call)
+
+
+def expression(*variables: str) -> AfterValidator:
+    """Check a CEL expression over these variables."""
+    expected = f"a CEL expression over {listed([f'`{name}`' for name in variables], 'and')}"
+
+    def check(value: str) -> str:
+        try:
+            return Condition.parse(value, variables).text
+        except Reject as error:
+            raise unfit(Unfit(expected, error.reason)) from None
+
+    return AfterValidator(check)
 
 
 Duration = Annotated[float, BeforeValidator(_duration), Written("duration")]

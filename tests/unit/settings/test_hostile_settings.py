@@ -87,6 +87,21 @@ KEYS = st.sampled_from(
         "model",
         "index",
         "topic",
+        "url",
+        "keep",
+        "oversized",
+        "claim_check",
+        "security",
+        "protocol",
+        "password",
+        "registry",
+        "name",
+        "envelope",
+        "id",
+        "body",
+        "delete",
+        "version",
+        "filter",
         "x",
     ]
 )
@@ -114,6 +129,12 @@ SCALARS = st.sampled_from(
         "docs",
         "'${env:S}/x'",
         "'sqlite:///${env:S}'",
+        "'kafka://u:${env:S}@h'",
+        "'https://${env:S}'",
+        "debezium",
+        "sasl_ssl",
+        "key.id",
+        "value == '${env:S}'",
     ]
 )
 
@@ -153,12 +174,29 @@ def test_any_bytes_are_settings_or_errors(file: Path, content: bytes) -> None:
 def test_anything_like_a_configuration_is_settings_or_errors_without_secrets(file: Path, text: str) -> None:
     assert SECRET not in outcome(file, text, {"S": SECRET})
     assert SECRET not in outcome(file, f"streams: {{a: {text}}}", {"S": SECRET})
+    assert SECRET not in outcome(file, f"log: {{url: kafka://h, security: {text}, registry: {text}}}", {"S": SECRET})
+    assert SECRET not in outcome(file, f"log: kafka://h\nstreams: {{a: {{topic: {text}}}}}", {"S": SECRET})
 
 
 PLACES = [
     "log: ${env:S}",
     "log: sqlite:///${env:S}?x",
     "log: kafka://u:${env:S}@h",
+    "log: {url: 'kafka://${env:S} '}",
+    "log: {url: kafka://h, prefix: '!${env:S}'}",
+    "log: {url: kafka://h, keep: '${env:S}'}",
+    "log: {url: kafka://h, instance: '!${env:S}'}",
+    "log: {url: kafka://h, oversized: '${env:S}'}",
+    "log: {url: kafka://h, security: '${env:S}'}",
+    "log: {url: kafka://h, security: {protocol: '${env:S}'}}",
+    "log: {url: kafka://h, security: {protocol: ssl, username: '${env:S}'}}",
+    "log: {url: kafka://h, registry: {url: 'http://${env:S}', username: u, password: p}}",
+    "log: {url: 'sqlite:///x', keep: '${env:S}'}",
+    "streams: {a: {topic: '${env:S}/'}}",
+    "streams: {a: {topic: {name: x, id: '${env:S}'}}}",
+    "streams: {a: {topic: {name: x, delete: '${env:S}'}}}",
+    "streams: {a: {version: '${env:S}'}}",
+    "streams: {a: {recipe: {filter: '${env:S}'}}}",
     "streams: ${env:S}",
     "streams: {a: '${env:S}'}",
     "streams: {a: {freshness: '${env:S}'}}",
