@@ -11,6 +11,7 @@ import typer
 from headwater import __version__
 from headwater.cli.dead import dead
 from headwater.cli.demo import demo
+from headwater.cli.doctor import doctor
 from headwater.cli.export import export
 from headwater.cli.init import init
 from headwater.cli.lint import lint
@@ -21,6 +22,7 @@ from headwater.cli.resume import resume
 from headwater.cli.run import run
 from headwater.cli.search import search
 from headwater.cli.status import status
+from headwater.cli.topics import topics
 from headwater.cli.trace import trace
 from headwater.cli.verify import verify
 
@@ -57,10 +59,11 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, demo)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, demo)
 
 for verb in _BEFORE:
     app.command()(verb)
 app.add_typer(dead)
+app.add_typer(topics)
 for verb in _BEHIND:
     app.command()(verb)

@@ -394,8 +394,8 @@ def _lag(stream: FoundStream, topic: FoundTopic, group: FoundGroup) -> Finding:
             "nothing becomes searchable until one does",
             "`headwater run`",
         )
-    members = "1 worker" if group.members == 1 else f"{group.members} workers"
-    return in_order("lag", stream.log.name, f"at most {behind} changes behind, {members}")
+    workers = {0: "no worker runs", 1: "1 worker"}.get(group.members, f"{group.members} workers")
+    return in_order("lag", stream.log.name, f"at most {behind} changes behind; {workers}")
 
 
 def _both(stream: FoundStream, topic: FoundTopic) -> list[tuple[int, tuple[int, int]]]:

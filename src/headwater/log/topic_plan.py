@@ -130,7 +130,8 @@ def _steps(spec: TopicSpec, found: FoundTopic | None, known: str | None, consent
         return [refusal]
     if found is None:
         copies = f", {spec.replication} replicas" if spec.replication else ""
-        detail = f"{spec.purpose}: {spec.partitions} partitions{copies}"
+        parts = "1 partition" if spec.partitions == 1 else f"{spec.partitions} partitions"
+        detail = f"{spec.purpose}: {parts}{copies}"
         return [Step(Action.CREATE, spec, detail, replaces=known or "")]
     steps = list(_differences(spec, found, consent))
     if known != found.id:

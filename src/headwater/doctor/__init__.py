@@ -1,0 +1,1 @@
+"""The doctor: looks at what the streams stand on, and says what to do."""
