@@ -54,7 +54,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
     `body` is None for a delete. `digest` is that of the body alone, not of its time or op: equal bodies have equal
     digests. `time_us` is the source's change time, `appended_us` when the log took it. `size_bytes` is what holding it
-    costs.
+    costs. `trace` is the producer's trace that it belongs to (W3C `traceparent`), or empty.
     """
 
     id: str
@@ -66,6 +66,7 @@ class Change(msgspec.Struct, frozen=True, gc=False):
     time_us: int
     appended_us: int
     size_bytes: int
+    trace: str = ""
 
 
 class Undecodable(msgspec.Struct, frozen=True, gc=False):

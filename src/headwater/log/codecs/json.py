@@ -15,12 +15,10 @@ from typing import Annotated, Any
 import msgspec
 
 from headwater.errors import Reject
-from headwater.model.change import Change, Op, Outgoing, Record, Undecodable, check_id, digest, digest_value
-from headwater.model.registry import Epoch, epoch_of
+from headwater.log.codecs import records
+from headwater.model.change import Change, Outgoing, Record, Undecodable, check_id
+from headwater.model.registry import Epoch
 from headwater.model.version import Version
-
-#: The header in which a copy (mirrored by a migration) carries its original's version.
-VERSION_HEADER = "headwater-version"
 
 _JSON = msgspec.json.Decoder()
 _ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -28,7 +26,6 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _LAST_US = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
 _FIRST_US = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MICROSECOND
-_NOTHING = digest(b"")
 
 #: One escape in JSON, of a whole pair together.
 _ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|u....|.)", re.DOTALL)
@@ -41,34 +38,23 @@ _TOO_DEEP = f"nested too deeply, at most {MAX_DEPTH} levels are allowed"
 
 def decode(record: Record, epochs: tuple[Epoch, ...]) -> Change | Undecodable:
     """Read one record. Raise ValueError when no log epoch holds its place: the stream has not been opened."""
-    version = Version(epoch_of(epochs, record.place), 0, record.partition, record.offset)
+    version = records.place_version(record, epochs)
     try:
-        for name, value in record.headers:
-            if name == VERSION_HEADER:
-                version = _copied(value)
-        document = _document(record.key)
+        if record.headers:
+            version = records.copied_version(record.headers) or version
+        document = records.document_of(record.key)
         if record.value is None:
-            return _delete(record, version, document, record.time_us)
-        return _change(record, version, document, parse(record.value))
+            return records.delete(record, version, document, record.time_us)
+        return change(record, version, document, parse(record.value))
     except Reject as error:
-        return Undecodable(
-            id=_readable(record),
-            version=version,
-            place=record.place,
-            digest=digest(record.value or b""),
-            reason=error.reason,
-            appended_us=record.time_us,
-            size_bytes=record.size_bytes,
-        )
+        return records.undecodable(record, version, _readable(record), error.reason)
 
 
 def _readable(record: Record) -> str:
-    """Return the key, or a name of its own for a record whose key is no id: no two may become one document."""
     try:
-        document = record.key.decode()
-    except UnicodeDecodeError:
-        document = ""
-    return document if check_id(document) is None else f"record {record.partition}.{record.offset}"
+        return records.document_of(record.key)
+    except Reject:
+        return records.name_of(record)
 
 
 def encode(line: bytes, now_us: int) -> Outgoing:
@@ -119,6 +105,18 @@ def parse(value: bytes) -> dict[str, Any]:
     return fields
 
 
+def parse_any(value: bytes) -> object:
+    """Read any JSON value, by the rules for objects."""
+    if value.lstrip()[:1] == b"{":
+        return parse(value)
+    try:
+        _JSON.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Reject("not JSON") from error
+    # Alone it is one whole value, so it is one in an object too.
+    return parse(b'{"":' + value + b"}")[""]
+
+
 def _lone_surrogate(value: bytes) -> bool:
     r"""Tell whether half of a pair such as \ud83d\ude00 is what is wrong: the decoder's own words for it mislead."""
     return any(_HALF.match(escape) for escape in _ESCAPE.findall(value))
@@ -157,44 +155,17 @@ def render_time(time_us: int) -> str:
     return (_EPOCH + timedelta(microseconds=min(max(time_us, _FIRST_US), _LAST_US))).isoformat().replace("+00:00", "Z")
 
 
-def _copied(header: bytes) -> Version:
-    try:
-        return Version.parse(header.decode("ascii"))
-    except ValueError as error:
-        raise Reject(f"the header {VERSION_HEADER} is not a version") from error
-
-
-def _document(key: bytes) -> str:
-    try:
-        document = key.decode()
-    except UnicodeDecodeError as error:
-        raise Reject("the record's key is not UTF-8") from error
-    if problem := check_id(document):
-        raise Reject(problem)
-    return document
-
-
-def _change(record: Record, version: Version, document: str, fields: dict[str, Any]) -> Change:
+def change(record: Record, version: Version, document: str, fields: dict[str, Any]) -> Change:
+    """Make the change that these fields describe. They are used up."""
     if fields.pop("id", document) != document:
         raise Reject("`id` differs from the record's key")
     op = fields.pop("op", "upsert")
     time_us = parse_time(fields.pop("time")) if "time" in fields else record.time_us
     if op == "delete":
-        return _delete(record, version, document, time_us)
+        return records.delete(record, version, document, time_us)
     if op != "upsert":
         raise Reject("`op` is neither upsert nor delete")
-    body = _body(fields)
-    return Change(
-        id=document,
-        op=Op.UPSERT,
-        version=version,
-        place=record.place,
-        body=body,
-        digest=digest_value(body),
-        time_us=time_us,
-        appended_us=record.time_us,
-        size_bytes=record.size_bytes,
-    )
+    return records.upsert(record, version, document, _body(fields), time_us)
 
 
 def _body(fields: dict[str, Any]) -> dict[str, Any]:
@@ -211,17 +182,3 @@ def _body(fields: dict[str, Any]) -> dict[str, Any]:
     elif not isinstance(fields.get("text"), str):
         raise Reject("`text` is not a string" if "text" in fields else "neither `body` nor `text` is given")
     return fields
-
-
-def _delete(record: Record, version: Version, document: str, time_us: int) -> Change:
-    return Change(
-        id=document,
-        op=Op.DELETE,
-        version=version,
-        place=record.place,
-        body=None,
-        digest=_NOTHING,
-        time_us=time_us,
-        appended_us=record.time_us,
-        size_bytes=record.size_bytes,
-    )
