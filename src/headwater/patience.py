@@ -5,6 +5,7 @@ An outage burns freshness and nothing else: no change becomes a dead letter beca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -48,24 +49,31 @@ class Patience:
         self._clock = clock
         self._dice = dice
         self._notice = notice
+        self._waiting: Counter[str] = Counter()
         self.outages: dict[str, Outage] = {}
 
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Await `operation()` until it raises no Retry. Everything else that it raises goes up."""
         attempt = 0
         failed: set[str] = set()
-        while True:
-            try:
-                result = await operation()
-            except Retry as retry:
-                attempt += 1
-                self._away(retry)
-                await self._clock.sleep(pause_s(attempt, self._dice.random(), retry.after_s))
-                failed.add(retry.dependency)
-            else:
-                for dependency in sorted(failed):
-                    self._back(dependency)
-                return result
+        try:
+            while True:
+                try:
+                    result = await operation()
+                except Retry as retry:
+                    attempt += 1
+                    if retry.dependency not in failed:
+                        failed.add(retry.dependency)
+                        self._waiting[retry.dependency] += 1
+                    self._away(retry)
+                    await self._clock.sleep(pause_s(attempt, self._dice.random(), retry.after_s))
+                else:
+                    for dependency in sorted(failed):
+                        self._back(dependency)
+                    return result
+        finally:
+            for dependency in failed:
+                self._leave(dependency)
 
     def _away(self, retry: Retry) -> None:
         known = self.outages.get(retry.dependency)
@@ -78,3 +86,9 @@ class Patience:
     def _back(self, dependency: str) -> None:
         if self.outages.pop(dependency, None):
             self._notice(None, dependency)
+
+    def _leave(self, dependency: str) -> None:
+        """A call is over. One that was cancelled cannot tell that the outage ended; without a caller nobody waits."""
+        self._waiting[dependency] -= 1
+        if not self._waiting[dependency]:
+            self.outages.pop(dependency, None)
