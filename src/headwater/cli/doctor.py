@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 def doctor(context: typer.Context, json: Json = False, config: Config = None) -> None:
     """Look at the log that the streams stand on, and say what is wrong, why it matters, and what to do.
 
-    Writes no record; on a Kafka it begins a transaction with an id of its own, to see that it may. Exit 1 with errors, 4
-    when the log cannot be reached. --json writes {"ok", "findings": [{"check", "subject", "severity", "what", "why",
-    "next"}]}; severity is ok, warning or error.
+    Writes no record; on a Kafka it begins a transaction with an id of its own, to see that it may.
+
+    Exit 1 with errors, 4 when the log cannot be reached. --json writes {"ok", "findings": [{"check", "subject",
+    "severity", "what", "why", "next"}]}; severity is ok, warning or error.
     """
     perform(_doctor(config_of(context, config), json))
 
