@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from os import getpid
+from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
@@ -17,6 +18,8 @@ from tests.kafka.readiness import create
 
 _numbers = count(1)
 
+#: Names of settings, or their ends, in which an underscore is one.
+AS_IS = ("_cb", "on_commit", "log_level")
 Record = tuple[bytes | None, bytes | None]
 
 
@@ -33,13 +36,13 @@ class Kafka:
     #: What a client needs besides the address, in librdkafka's names.
     security: Mapping[str, str] = field(default_factory=dict)
 
-    def settings(self, **more: str | float) -> dict[str, str | float]:
-        """Settings for a client of confluent-kafka; `more` with `_` for `.`."""
-        named = {name.replace("_", "."): value for name, value in more.items()}
+    def settings(self, **more: Any) -> dict[str, Any]:
+        """Settings for a client of confluent-kafka; `more` with `_` for `.`, except in the few names that have it."""
+        named = {name if name.endswith(AS_IS) else name.replace("_", "."): value for name, value in more.items()}
         return {"bootstrap.servers": self.bootstrap, **self.security, **named}
 
     def admin(self) -> AdminClient:
-        return AdminClient(self.settings())
+        return AdminClient(self.settings(log_level=4))
 
     def topic(
         self, name: str = "", *, partitions: int = 1, replicas: int = -1, config: Mapping[str, str] | None = None
@@ -52,7 +55,7 @@ class Kafka:
     def group(self) -> str:
         return fresh_name("group")
 
-    def produce(self, topic: str, records: Iterable[Record], **more: str | float) -> list[int]:
+    def produce(self, topic: str, records: Iterable[Record], **more: Any) -> list[int]:
         """Append records, key and value, and return their offsets once all are acknowledged. Raise KafkaException."""
         offsets: list[int] = []
         errors: list[KafkaError] = []
@@ -63,7 +66,7 @@ class Kafka:
             else:
                 offsets.append(message.offset() or 0)
 
-        producer = Producer(self.settings(message_timeout_ms=30_000, **more))
+        producer = Producer(self.settings(**{"message_timeout_ms": 30_000, **more}))
         for key, value in records:
             producer.produce(topic, value, key, on_delivery=delivered)
             producer.poll(0)
@@ -73,9 +76,9 @@ class Kafka:
         return offsets
 
     @contextmanager
-    def consumer(self, topics: Sequence[str], **more: str | float) -> Iterator[Consumer]:
+    def consumer(self, topics: Sequence[str], **more: Any) -> Iterator[Consumer]:
         """A consumer from the beginning, in a group of its own unless `group_id` names one. It never commits."""
-        fixed: dict[str, str | float] = {"group_id": self.group(), "auto_offset_reset": "earliest"}
+        fixed = {"group_id": self.group(), "auto_offset_reset": "earliest"}
         consumer = Consumer(self.settings(enable_auto_commit="false", **{**fixed, **more}))
         try:
             if topics:
@@ -84,7 +87,7 @@ class Kafka:
         finally:
             consumer.close()
 
-    def read(self, topic: str, number: int, timeout_s: float = 30, **more: str | float) -> list[Message]:
+    def read(self, topic: str, number: int, timeout_s: float = 30, **more: Any) -> list[Message]:
         """The first `number` records of a topic, in no group; fewer when they do not come in time."""
         found: list[Message] = []
         until = time.monotonic() + timeout_s

@@ -16,10 +16,13 @@ import pytest
 from tests.kafka import java
 from tests.kafka.broker import Broker
 from tests.kafka.client import Kafka
+from tests.kafka.cluster import Cluster
 from tests.kafka.runwide import State, once
+from tests.kafka.secured import LISTENERS, Secured, SecuredBroker
+from tests.kafka.tiered import Tiered, TieredBroker
 
 #: A test that uses one of these runs against a real broker.
-BROKERS = ("kafka", "start_broker")
+BROKERS = ("kafka", "start_broker", "kafka_proxied", "kafka_cluster", "kafka_secured", "kafka_tiered")
 
 
 def needs(*groups: str) -> None:
@@ -41,6 +44,70 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Kafka:
         return {"bootstrap": broker.bootstrap}
 
     return Kafka(once(tmp_path_factory, "kafka", start)["bootstrap"])
+
+
+@pytest.fixture(scope="session")
+def kafka_secured(tmp_path_factory: pytest.TempPathFactory) -> Secured:
+    """A broker with SCRAM, PLAIN, client certificates, tokens and access lists, that the whole run shares."""
+    needs("broker")
+
+    def start(owner: int) -> State:
+        broker = SecuredBroker(owner=owner).start()
+        broker.leave()
+        view = broker.view
+        return {"bootstrap": view.client.bootstrap, "certificates": str(view.certificates), **view.listeners}
+
+    state = once(tmp_path_factory, "kafka-secured", start)
+    listeners = {name: state[name] for name in LISTENERS}
+    return Secured(Kafka(state["bootstrap"]), listeners, Path(state["certificates"]))
+
+
+@pytest.fixture(scope="session")
+def kafka_tiered(tmp_path_factory: pytest.TempPathFactory) -> Tiered:
+    """A broker with a remote store, that the whole run shares."""
+    needs("broker", "tiered")
+
+    def start(owner: int) -> State:
+        broker = TieredBroker(owner=owner).start()
+        broker.leave()
+        return {"bootstrap": broker.bootstrap, "data": str(broker.data), "remote": str(broker.remote)}
+
+    state = once(tmp_path_factory, "kafka-tiered", start)
+    return Tiered(Kafka(state["bootstrap"]), Path(state["data"]), Path(state["remote"]))
+
+
+@pytest.fixture(scope="session")
+def _worker_cluster() -> Iterator[Cluster]:
+    needs("broker")
+    with Cluster(3, proxied=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def kafka_cluster(_worker_cluster: Cluster) -> Iterator[Cluster]:
+    """Three brokers, a proxy before each, for this worker alone. What a test breaks is whole again for the next."""
+    _worker_cluster.heal()
+    yield _worker_cluster
+    for broker in _worker_cluster.brokers:
+        broker.proxy.heal()
+
+
+@pytest.fixture(scope="session")
+def _worker_broker() -> Iterator[Broker]:
+    needs("broker")
+    with Broker(proxied=True) as broker:
+        yield broker
+
+
+@pytest.fixture
+def kafka_proxied(_worker_broker: Broker) -> Iterator[Broker]:
+    """One broker behind a fault proxy, for this worker alone: `.proxied` for the client under test, `.client` to look
+    past the proxy, `.proxy` to do harm. What a test breaks is whole again for the next.
+    """
+    _worker_broker.heal()
+    _worker_broker.await_ready()
+    yield _worker_broker
+    _worker_broker.proxy.heal()
 
 
 @pytest.fixture

@@ -62,6 +62,16 @@ def free_ports(number: int) -> list[int]:
     return found
 
 
+def soon(holds: Callable[[], bool], timeout_s: float = 10) -> bool:
+    """Whether it holds, now or within the time given."""
+    until = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 class Kept:
     """A running child of the keeper."""
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.kafka.process import free_ports
+from tests.kafka.process import free_ports, soon
 from tests.kafka.proxy import TO_BROKER, TO_CLIENT, FaultProxy
 
 SHORT_S = 0.3
@@ -68,13 +68,6 @@ def exactly(client: socket.socket, number: int) -> bytes:
         assert chunk, "the connection ended"
         found += chunk
     return found
-
-
-def soon(holds: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 5
-    while not holds() and time.monotonic() < until:
-        time.sleep(0.01)
-    return holds()
 
 
 def nothing_comes(client: socket.socket) -> bool:
