@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from headwater.cli.reference import verbs
 from headwater.engine.supervisor import Machine
 from headwater.settings.loading import load
 from headwater.settings.units import duration_s
-from tests.deploy.files import COMPOSE, compose
+from tests.deploy.files import COMPOSE, command, compose
+from tests.integration.cli.process import Cli
 from tests.kafka.broker import Broker
 from tests.kafka.client import Kafka
 from tests.kafka.fixtures import needs
@@ -58,8 +60,13 @@ def on_this_machine(value: str, ports: dict[str, int]) -> str:
     return value.replace("//:", f"//{HOST}:").replace("kafka:", f"{HOST}:")
 
 
+def test_what_is_started_is_there() -> None:
+    for name in OURS:
+        assert " ".join(SERVICES[name].get("command", command("CMD")[:1])) in verbs()
+
+
 @pytest.mark.kafka
-def test_a_broker_starts_with_these_settings() -> None:
+def test_a_broker_starts_with_these_settings_and_gets_its_topics(cli: Cli) -> None:
     needs("broker")
     broker = Broker()
     (outside,) = free_ports(1)
@@ -76,3 +83,8 @@ def test_a_broker_starts_with_these_settings() -> None:
             topic = client.topic()
             client.produce(topic, [(b"key", b"value")])
             assert len(client.read(topic, 1)) == 1
+        name = SERVICES["kafka"]["environment"]["KAFKA_ADVERTISED_LISTENERS"].partition("//")[2].partition(",")[0]
+        cli.write("headwater.yaml", (COMPOSE / "headwater.yaml").read_text().replace(name, broker.bootstrap))
+        for _ in range(2):  # it runs again at every `up`
+            cli(*SERVICES["topics"]["command"])
+        assert "headwater.articles.changes" in Kafka(broker.bootstrap).admin().list_topics(timeout=10).topics
