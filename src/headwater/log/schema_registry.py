@@ -60,8 +60,8 @@ class HttpSchemaRegistry:
     def __init__(
         self, url: str, login: tuple[str, str] | None = None, ca: Path | None = None, timeout_s: float = 10.0
     ) -> None:
+        self._host = _host(url)
         self._url = url.rstrip("/")
-        self._host = urlsplit(url).hostname or "?"
         self._timeout_s = timeout_s
         self._http = httpx2.AsyncClient(
             auth=login,
@@ -151,8 +151,6 @@ class HttpSchemaRegistry:
                         raise Reject(f"its answer is larger than {MAX_ANSWER_BYTES >> 20} MiB")
         except (TimeoutError, httpx2.TimeoutException) as error:
             raise Retry(REGISTRY, f"{self._host} did not answer within {self._timeout_s:g} s") from error
-        except (httpx2.InvalidURL, httpx2.UnsupportedProtocol) as error:
-            raise self._unreachable("the address is no URL", "Give it with https:// or http://") from error
         except httpx2.TransportError as error:
             raise self._broken(error) from error
         if status in (401, 403):
@@ -171,6 +169,17 @@ class HttpSchemaRegistry:
 
     def _unreachable(self, cause: str, cure: str) -> Unreachable:
         return Unreachable(REGISTRY, f"{self._host}: {cause}", cure)
+
+
+def _host(url: str) -> str:
+    """Return the host of an address, all of it that messages may hold. Raise Unreachable where it is none."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https") and parts.hostname and parts.port != 0:
+            return parts.hostname
+    except ValueError:
+        pass  # a port that is no number, or too large a one
+    raise Unreachable(REGISTRY, "its address is no URL", "Give it with https:// or http://")
 
 
 def _trusted(ca: Path) -> ssl.SSLContext:

@@ -51,6 +51,8 @@ def decoder(definition: bytes, imports: Sequence[bytes]) -> Callable[[bytes], ob
             raise Reject(_TOO_EARLY) from error
         except UnicodeDecodeError as error:
             raise Reject("a string in it is not UTF-8") from error
+        except RecursionError as error:
+            raise Reject(_TOO_DEEP) from error
         if end != len(payload):
             raise Reject("bytes follow its end")
         return value
@@ -72,6 +74,8 @@ class _Scope:
             # A simple name is one of the namespace around it, or of none.
             return self._named.get(f"{namespace}.{schema}") or self._named[schema]
         if isinstance(schema, list):
+            if any(isinstance(branch, list) for branch in schema):
+                raise ValueError("a union right in a union")
             return _union([self.compile(branch, namespace)[0] for branch in schema]), True
         kind = schema["type"]
         if kind == "array":
