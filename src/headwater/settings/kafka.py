@@ -116,14 +116,12 @@ class RegistrySettings(Section):
         agree(_registry(self))
         return self
 
-    def client(self) -> dict[str, str]:
-        """Return the options of confluent-kafka's registry client. The password is among them: never log this."""
-        options = {"url": self.url}
-        if self.username and self.password:
-            options["basic.auth.user.info"] = f"{self.username}:{self.password.get_secret_value()}"
-        if self.ca:
-            options["ssl.ca.location"] = str(self.ca)
-        return options
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """The user and the password in the clear, where there are some."""
+        if not self.username or not self.password:
+            return None
+        return self.username, self.password.get_secret_value()
 
 
 class KafkaLog(Section):

@@ -201,7 +201,7 @@ def _stream(it: StreamSettings) -> Iterator[tuple[Location, Unfit]]:
         yield ("partitions",), Unfit("this key left out", "`topic` has its own partitions")
     if it.version is None:
         yield from ((("topic", *location), error) for location, error in unordered(topic))
-    elif topic.format == "text":
+    elif topic.format == "text" and topic.envelope == "none":
         yield ("version",), Unfit("this key left out", "with `format: text` the value has no fields")
 
 

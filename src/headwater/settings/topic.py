@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from headwater.settings.failures import Unfit
+from headwater.log.codecs.decoder import DELETE_VARIABLES
+from headwater.log.codecs.layout import REGISTERED, Envelope, KeyFormat, Layout, ValueFormat
+from headwater.settings.failures import Unfit, listed
 from headwater.settings.values import (
     BodyPath,
     BodyPaths,
@@ -22,11 +24,9 @@ from headwater.settings.values import (
     named,
 )
 
-Format = Literal["json", "text", "avro", "json-schema", "protobuf"]
-KeyFormat = Literal["text", "json", "avro", "json-schema", "protobuf"]
 Errors = Iterator[tuple[Location, Unfit]]
 
-_WITH_SCHEMAS = ("avro", "json-schema", "protobuf")
+_FIELDED = ("json", "avro", "json-schema", "protobuf")
 
 UNORDERED = (
     "records of one document could lie in two partitions, and offsets of two partitions have no order: name the "
@@ -44,14 +44,14 @@ class TopicSettings(Section):
             "the name of a topic: letters, digits, ., _ and -, at most 249 long",
         ),
     ] = Field(description="The topic's name. Two streams may read one topic.")
-    format: Format = Field(
+    format: ValueFormat = Field(
         default="json",
         description="How values are written; `avro`, `json-schema` and `protobuf` need `log.registry`.",
     )
     key_format: Annotated[KeyFormat, Written(default="`text`; with Debezium that of `format`")] = Field(
         default="text", description="How keys are written."
     )
-    envelope: Literal["none", "change", "debezium", "cloudevents"] = Field(
+    envelope: Envelope = Field(
         default="none",
         description="What a value is: `none` the document's body as it stands; `change` Headwater's own shape, as "
         "`headwater publish` takes it; `debezium` and `cloudevents` an event with the body in it.",
@@ -77,21 +77,21 @@ class TopicSettings(Section):
     text: BodyPaths | None = Field(
         default=None,
         description="Where the document's text stands in the body: a dotted path, or a list of them, joined by a blank "
-        "line.",
+        "line. The body's own `text` if left out.",
     )
     time: BodyPath | None = Field(
         default=None,
-        description="Where the source's time of the change stands in the value: a dotted path. The record's own time "
-        "if left out.",
+        description="Where the source's time of the change stands in the value: a dotted path, with CloudEvents also "
+        "`event.ATTRIBUTE`. If left out the event's own time, else the record's.",
     )
     body: Fields | None = Field(
         default=None,
         description="The fields of the body that are kept, so that edits of others change nothing; all if left out.",
     )
-    delete: Annotated[Text, expression("value")] | None = Field(
+    delete: Annotated[Text, expression(*DELETE_VARIABLES)] | None = Field(
         default=None,
-        description='What marks a deletion, as a CEL expression over `value`, such as `value.__deleted == "true"`. A '
-        "record without a value always is one.",
+        description="What marks a deletion, as a CEL expression over `value`, `key`, `headers` and `event`, such as "
+        '`value.__deleted == "true"`. A record without a value always is one.',
     )
     dead_letters: Literal["reference", "payload"] = Field(
         default="reference",
@@ -106,13 +106,27 @@ class TopicSettings(Section):
             return {"name": value}
         if isinstance(value, dict) and value.get("envelope") == "debezium":
             written = value.get("format", "json")
-            return {"key_format": written, **value} if written in ("json", *_WITH_SCHEMAS) else value
+            return {"key_format": written, **value} if written in _FIELDED else value
         return value
 
     @model_validator(mode="after")
     def _agree(self) -> TopicSettings:
         agree((*_own_shape(self), *_text_only(self), *_addresses(self)))
         return self
+
+    def layout(self, version: str | None) -> Layout:
+        """Return how the topic's records are read. `version` is the stream's."""
+        return Layout(
+            format=self.format,
+            key_format=self.key_format,
+            envelope=self.envelope,
+            id=self.id,
+            text=self.text or (),
+            time=self.time or "",
+            body=self.body or (),
+            delete=self.delete or "",
+            version=version or "",
+        )
 
 
 def unordered(topic: TopicSettings) -> Iterator[tuple[Location, Unfit]]:
@@ -125,28 +139,24 @@ def unordered(topic: TopicSettings) -> Iterator[tuple[Location, Unfit]]:
 
 def with_schemas(topic: TopicSettings) -> str | None:
     """Return the key whose format needs a schema registry, if one does."""
-    return next((key for key in ("format", "key_format") if getattr(topic, key) in _WITH_SCHEMAS), None)
+    return next((key for key in ("format", "key_format") if getattr(topic, key) in REGISTERED), None)
 
 
 def _own_shape(it: TopicSettings) -> Errors:
     """Headwater's own shape says all of itself."""
     if it.envelope != "change":
         return
-    hint = "`envelope: change` has one shape only, in JSON, with the id as the key"
-    for key, value in (("format", "json"), ("key_format", "text"), ("id", "key")):
-        if getattr(it, key) != value:
-            yield (key,), Unfit(value, hint)
     for key in ("text", "time", "body", "delete"):
         if getattr(it, key) is not None:
             yield (key,), Unfit("this key left out", "`envelope: change` says it itself, record by record")
 
 
 def _text_only(it: TopicSettings) -> Errors:
-    """A text has no fields."""
-    if it.format != "text" or it.envelope == "change":
+    """A text has no fields, and an envelope is no text."""
+    if it.format != "text" or it.envelope == "cloudevents":
         return
-    if it.envelope == "debezium":
-        yield ("format",), Unfit("json, avro, json-schema or protobuf", "an event of Debezium is no plain text")
+    if it.envelope != "none":
+        yield ("format",), Unfit(listed(_FIELDED), f"`envelope: {it.envelope}` is no plain text")
         return
     for key in ("text", "time", "body"):
         if getattr(it, key) is not None:
@@ -158,7 +168,7 @@ def _addresses(it: TopicSettings) -> Errors:
     where, _, field = it.id.partition(".")
     if where == "event" and it.envelope != "cloudevents":
         yield ("id",), Unfit("key, key.FIELD or value.PATH", "only `envelope: cloudevents` has attributes")
-    elif where == "value" and it.format == "text":
+    elif where == "value" and it.format == "text" and it.envelope == "none":
         yield ("id",), Unfit("key", "with `format: text` the value has no fields")
     elif where == "key" and field and it.key_format == "text":
         yield ("id",), Unfit("key", "with `key_format: text` the key has no fields")

@@ -71,11 +71,11 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         "ssl.key.password": "also secret",
     }
     assert log.registry is not None
-    assert log.registry.client() == {
-        "url": "https://r:8081/v7",
-        "basic.auth.user.info": f"u:{SECRET}",
-        "ssl.ca.location": str(tmp_path / "r.pem"),
-    }
+    assert (log.registry.url, log.registry.login, log.registry.ca) == (
+        "https://r:8081/v7",
+        ("u", SECRET),
+        tmp_path / "r.pem",
+    )
     assert log.files == {
         "log.security.ca": tmp_path / "ca.pem",
         "log.security.certificate": Path("/etc/c.pem"),
@@ -85,6 +85,12 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     shown = f"{log} {log!r} {log.security} {log.registry!r}"
     assert SECRET not in shown
     assert "also secret" not in shown
+
+
+def test_a_registry_may_need_no_login(tmp_path: Path) -> None:
+    registry = kafka(tmp_path, "{url: kafka://h, registry: {url: 'http://r:8081'}}").registry
+    assert registry is not None
+    assert registry.login is None
 
 
 def test_tokens_are_asked_for_at_their_endpoint(tmp_path: Path) -> None:
