@@ -69,7 +69,7 @@ def _row(fields: Mapping[str, Any]) -> tuple[dict[str, Any] | None, bool]:
     _check(operation)
     row = fields.get("before" if operation == "d" else "after")
     if operation != "d" and not isinstance(row, dict):
-        raise Reject("the event has no `after`")
+        raise Reject("the event has no row in `after`")
     return row if isinstance(row, dict) else None, operation == "d"
 
 

@@ -51,7 +51,9 @@ class Schemas(Protocol):
 
 
 def decoder(layout: Layout, schemas: Schemas | None) -> Decode:
-    """Return what decodes this layout's records. Raise ValueError for a layout that cannot be."""
+    """Return what decodes this layout's records. Raise ValueError for a layout that cannot be, and Reject for a
+    `delete` that is no condition.
+    """
     if problem := contradiction_of(layout):
         raise ValueError(problem)
     if schemas is None and (layout.value_registered or layout.key_registered):
@@ -71,6 +73,7 @@ class _Decoder:
         self._id_path = Path(path) if path else None
         self._id_in_event = place == "event"
         self._read_key = _key_reader(layout, schemas)
+        self._id_of_key = _identifier(layout, self._read_key)
         self._open = _opener(layout, schemas)
         self._text = tuple(map(Path, layout.text))
         self._kept = layout.body
@@ -87,10 +90,11 @@ class _Decoder:
         version = records.place_version(record, epochs)
         document = ""
         refusal = None
+        ordered = not self._version
         try:
-            copied = records.copied_version(record.headers) if record.headers else None
-            if copied:
+            if record.headers and (copied := records.copied_version(record.headers)):
                 version = copied
+                ordered = True
             if self._by_key:
                 try:
                     document = self._id_of_key(record)
@@ -101,20 +105,18 @@ class _Decoder:
             if refusal:
                 raise refusal
             if event is None:
-                return self._marker(record, version, document, ordered=copied is not None)
+                return self._marker(record, version, document, ordered=ordered)
             if not self._by_key:
                 document = self._id_of_event(event)
-            if self._version and not copied:
+            if self._version and not ordered:
                 version = version._replace(order=order_of(self._version(event), self._layout.version))
+                ordered = True
             return self._change(record, version, document, event)
         except Reject as error:
+            if not ordered and self._layout.id != "key":
+                # Two of these in two partitions could not be compared, and would halt the stream.
+                document = ""
             return records.undecodable(record, version, document or records.name_of(record), error.reason)
-
-    def _id_of_key(self, record: Record) -> str:
-        key = self._read_key(record)
-        if self._id_path is None:
-            return id_of_key(key)
-        return id_of(self._id_path.find(key), f"the key's `{self._id_path.text}`")
 
     def _id_of_event(self, event: Event) -> str:
         assert self._id_path is not None, "only `key` stands alone"
@@ -127,7 +129,7 @@ class _Decoder:
         """Make the delete that a record without a value is."""
         if not document:
             raise Reject(_NO_ID)
-        if self._version and not ordered and not self._layout.version_in_envelope:
+        if not ordered and not self._layout.version_in_envelope:
             raise Reject(_NO_ORDER)
         return records.delete(record, version, document, record.time_us)
 
@@ -163,6 +165,8 @@ class _Decoder:
             raise Reject("the event holds no data")
         elif not isinstance(row, dict):
             raise Reject("the row is not an object")
+        if lacking:
+            debezium.check_available((path.text, path.find(row)) for path in self._text)
         text = joined_text(row, self._text) if self._text else None
         if self._kept:
             body = {name: row[name] for name in self._kept if name in row}
@@ -173,7 +177,6 @@ class _Decoder:
         else:
             body = row
         if lacking:
-            debezium.check_available((path.text, path.find(row)) for path in self._text)
             # The row's own `text` is not used where another text is mapped.
             debezium.check_available((name, it) for name, it in body.items() if text is None or name != "text")
         if text is not None:
@@ -187,6 +190,22 @@ def _key_reader(layout: Layout, schemas: Schemas | None) -> Callable[[Record], o
         assert schemas is not None
         return lambda record: schemas.key(record) if record.key else None
     return _text_key if layout.key_format == "text" else _json_key
+
+
+def _identifier(layout: Layout, read: Callable[[Record], object]) -> Callable[[Record], str]:
+    """Return what makes a document id of a key."""
+    if layout.id == "key":
+        if layout.key_format == "text":
+            return _text_id
+        return lambda record: id_of_key(read(record))
+    path = Path(layout.id.partition(".")[2])
+    return lambda record: id_of(path.find(read(record)), f"the key's `{path.text}`")
+
+
+def _text_id(record: Record) -> str:
+    if not record.key:
+        raise Reject("the record has no key, so it names no document")
+    return records.document_of(record.key)
 
 
 def _text_key(record: Record) -> object:
