@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from confluent_kafka.schema_registry import header_schema_id_serializer
@@ -58,7 +60,7 @@ class FakeRegistry:
 
 
 @contextmanager
-def serving(fake: FakeRegistry) -> Iterator[FakeRegistry]:
+def serving(fake: FakeRegistry, certificate: Path | None = None) -> Iterator[FakeRegistry]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             fake.logins.append(self.headers.get("authorization", ""))
@@ -76,11 +78,20 @@ def serving(fake: FakeRegistry) -> Iterator[FakeRegistry]:
         def log_message(self, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *args: object) -> None:
+            pass  # a client that refuses the certificate
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        # The handshake is each connection's thread's own, so that one that fails stops nobody.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    fake.url = f"http://127.0.0.1:{server.server_port}"
+    fake.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield fake
     finally:

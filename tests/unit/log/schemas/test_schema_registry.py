@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from headwater.errors import HeadwaterError, Retry, Unreachable
 from headwater.log import schema_registry
 from headwater.log.codecs.schemas import Schema, SchemaKind, SchemaRef, SchemaRegistry, Unusable
 from headwater.log.schema_registry import HttpSchemaRegistry
+from tests.kafka.certificates import Authority
 from tests.unit.log.schemas.fake import FakeRegistry, serving
 
 PROTO = 'syntax = "proto3"; package p; message M { string a = 1; }'
@@ -227,6 +230,28 @@ def test_a_file_without_certificates(tmp_path: Path) -> None:
     empty.write_text("")
     for path in (empty, tmp_path / "missing.pem"):
         assert isinstance(failure(lambda path=path: fetch("https://127.0.0.1:1", ca=path)), Unreachable)  # type: ignore[misc]  # a default, not an argument
+
+
+def test_a_certificate_has_to_be_trusted(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    fake = FakeRegistry()
+    fake.put("/schemas/ids/1", {"schema": "1"})
+    with serving(fake, authority.issue("registry")):
+        assert isinstance(fetch(fake.url, ca=authority.ca), Schema)
+        for settings in ({}, {"ca": Authority(tmp_path / "other").ca}):
+            error = failure(lambda settings=settings: fetch(fake.url, **settings))  # type: ignore[misc]  # a default
+            assert isinstance(error, Unreachable)
+            assert "its certificate is not trusted" in str(error)
+
+
+@pytest.mark.parametrize("package", ["httpx2", "grpc_tools", "google.protobuf"])
+def test_without_the_extra_it_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("headwater.log.schema_registry", "headwater.log.protobuf_compiler"):
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    error = failure(lambda: importlib.import_module("headwater.log.schema_registry"))
+    assert isinstance(error, Unreachable)
+    assert error.cure == "pip install 'headwater[schemas]'"
 
 
 def test_checking_tells_a_registry_from_anything_else(fake: FakeRegistry) -> None:
