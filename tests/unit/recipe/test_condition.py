@@ -181,3 +181,30 @@ def test_the_name_tells_expressions_apart_and_whose_reading_it_is() -> None:
     assert condition("true").name.startswith("common-expression-language ")
     assert condition("id == 'a'").variables == {"id"}
     assert condition("body.x.exists(body, body == 1)").holds({"body": {"x": [1]}, "id": ""})
+
+
+TOKENS = ["body", "id", ".", "x", "(", ")", "[", "]", "{", "}", "?", ":", "&&", "==", "+", "-", "!", "1", "2.5", "1u"]
+TOKENS += [
+    "'a'",
+    '"',
+    "'",
+    "r'\\'",
+    "b'a'",
+    "//",
+    "\n",
+    " ",
+    "exists",
+    "filter",
+    "map",
+    "matches",
+    "size",
+    "in",
+    "§0§",
+    "é",
+]
+
+
+@given(st.lists(st.sampled_from(TOKENS), max_size=12).map("".join) | st.text(max_size=12))
+def test_no_text_makes_parsing_fail_otherwise(text: str) -> None:
+    with contextlib.suppress(Reject):
+        assert condition(text).variables <= set(VARIABLES)
