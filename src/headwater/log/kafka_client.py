@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka.cimpl import Message
 
 from headwater.errors import Halt, HeadwaterError, Reject, Retry, Unreachable
 
@@ -107,6 +108,7 @@ class Trouble:
         self._lock = threading.Lock()
         self._hopeless: HeadwaterError | None = None
         self._last = ""
+        self._down = False
 
     def __call__(self, error: KafkaError) -> None:
         """Take what librdkafka says; this is its `error_cb`."""
@@ -114,7 +116,9 @@ class Trouble:
         with self._lock:
             if isinstance(found, Unreachable) and error.code() not in _MISSING:
                 self._hopeless = found
-            elif error.code() != KafkaError._ALL_BROKERS_DOWN or not self._last:
+            elif error.code() == KafkaError._ALL_BROKERS_DOWN:
+                self._down = True
+            else:
                 self._last = error.str()
 
     def check(self) -> None:
@@ -122,6 +126,17 @@ class Trouble:
         with self._lock:
             if self._hopeless is not None:
                 raise self._hopeless
+
+    def connected(self) -> None:
+        """Note that a broker answers."""
+        with self._lock:
+            self._down = False
+
+    @property
+    def down(self) -> bool:
+        """Whether no broker answered since the client said that none does."""
+        with self._lock:
+            return self._down
 
     def cause(self, otherwise: str) -> str:
         """Return the last reason that was heard."""
@@ -151,6 +166,8 @@ def reading(connection: Connection, trouble: Trouble, **more: Any) -> dict[str, 
         "isolation.level": "read_committed",
         "enable.partition.eof": True,
         "check.crcs": True,
+        # A fetch that waits at the broker holds up every other request on its connection.
+        "fetch.wait.max.ms": 20,
     }
     return {"group.id": "headwater-reads-without-a-group", **fixed, **options(connection, trouble, **more)}
 
@@ -187,7 +204,7 @@ class OnThread:
                 error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
             raise error from raised
 
-    async def close(self, last: Callable[[], object]) -> None:
+    async def close(self, last: Callable[[], None]) -> None:
         """Run `last` after all calls, and end the thread. Idempotent."""
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
         with suppress(HeadwaterError, RuntimeError):
@@ -195,6 +212,21 @@ class OnThread:
         self._executor.shutdown(wait=False)
 
 
-def headers_of(pairs: Sequence[tuple[str, bytes | None]] | None) -> tuple[tuple[str, bytes], ...]:
-    """Return a message's headers as records have them: a header without a value is an empty one."""
-    return tuple((name, value or b"") for name, value in pairs) if pairs else ()
+def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
+    """Return what is there, waiting up to `wait_s` for the first. `consume` alone would wait for all of `limit`."""
+    messages = consumer.consume(1, wait_s)
+    return messages + consumer.consume(limit - 1, 0) if messages else messages
+
+
+def offset_of(message: Message) -> int:
+    """Return a message's offset; an error about a partition's end has one too."""
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
+def partition_of(message: Message) -> int:
+    """Return a message's partition."""
+    partition = message.partition()
+    assert partition is not None
+    return partition

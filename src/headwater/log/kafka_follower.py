@@ -1,0 +1,184 @@
+"""Topics of one partition that are read as a whole: follow one to its end, and append what is to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka.cimpl import Message
+
+from headwater.clock import Clock
+from headwater.errors import Halt, Retry
+from headwater.log.kafka_client import (
+    KAFKA,
+    REQUEST_S,
+    Connection,
+    OnThread,
+    Trouble,
+    fetched,
+    offset_of,
+    options,
+    reading,
+    translated,
+)
+
+_BATCH = 500
+_STEP_S = 0.2
+
+Headers = list[tuple[str, str | bytes | None]]
+#: A record to be: key, value, headers.
+Outgo = tuple[bytes | None, bytes | None, Headers]
+
+
+class Follower:
+    """Reads a topic's one partition from its beginning, ever further, and gives each record to `fold`, in order.
+
+    What is followed is never trimmed: a hole at its beginning halts.
+    """
+
+    def __init__(self, connection: Connection, topic: str, clock: Clock, fold: Callable[[Message], None]) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._clock = clock
+        self._fold = fold
+        self._trouble = Trouble()
+        self._thread = OnThread("kafka-follower", self._trouble)
+        self._consumer: Consumer | None = None
+        self._next = 0
+
+    def __repr__(self) -> str:
+        return f"Follower({self._topic!r}, next {self._next})"
+
+    async def catch_up(self) -> None:
+        """Return when everything that the topic held at the call is folded. Raise Retry when the brokers are away."""
+        await self._thread.call(f"reading {self._topic}", self._to_the_end, self._topic)
+
+    def _to_the_end(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            consumer = self._consumer = Consumer(reading(self._connection, self._trouble))
+            consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
+        low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=REQUEST_S, cached=False)
+        if low > self._next:
+            detail = f"the topic {self._topic} is trimmed to offset {low}, and needed from {self._next}"
+            raise Halt("log-truncation-gap", detail, "It must keep everything: restore it, see `headwater topics plan`")
+        if self._next >= end:
+            return
+        # Paused between two calls: a client that fetches in vain keeps itself and the broker busy.
+        place = [TopicPartition(self._topic, 0)]
+        consumer.resume(place)
+        try:
+            self._read(consumer, end)
+        finally:
+            consumer.pause(place)
+
+    def _read(self, consumer: Consumer, end: int) -> None:
+        deadline = self._clock.monotonic() + REQUEST_S
+        while self._next < end:
+            for message in fetched(consumer, _BATCH, _STEP_S):
+                self._take(message)
+                deadline = self._clock.monotonic() + REQUEST_S
+            if self._clock.monotonic() > deadline:
+                self._trouble.check()
+                raise Retry(KAFKA, self._trouble.cause(f"reading {self._topic} takes too long"))
+
+    def _take(self, message: Message) -> None:
+        error = message.error()
+        if error is None:
+            self._fold(message)
+            self._next = offset_of(message) + 1
+        elif error.code() == KafkaError._PARTITION_EOF:
+            self._next = max(self._next, offset_of(message))
+        elif not error.retriable():
+            raise translated(error, f"reading {self._topic}", self._topic)
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        await self._thread.close(self._leave)
+
+    def _leave(self) -> None:
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+class Appender:
+    """Appends to topics, durably before it returns, without a transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._trouble = Trouble()
+        self._thread = OnThread("kafka-appender", self._trouble)
+        self._producer: Producer | None = None
+
+    async def append(self, topic: str, records: Sequence[Outgo]) -> None:
+        """Append (key, value, headers) in order, each to the partition of its key.
+
+        Raise Retry when the brokers are away: then a beginning of them may have been appended. Raise Reject, with the
+        index, when the topic takes no record so large.
+        """
+        await self._thread.call(f"writing to {topic}", lambda: self._write(topic, records), topic)
+
+    def _write(self, topic: str, records: Sequence[Outgo]) -> None:
+        producer = self._producer
+        if producer is None:
+            producer = self._producer = Producer(producing(self._connection, self._trouble))
+        failed: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            if error is not None:
+                failed.append(error)
+
+        for key, value, headers in records:
+            send(producer, topic, value, key=key, headers=headers, on_delivery=delivered)
+        left = producer.flush(REQUEST_S)
+        if failed or left:
+            # What is still queued would be sent some time later, after its repeat: the next call has a new producer.
+            producer.purge()
+            self._producer = None
+            self._trouble.check()
+            if failed:
+                raise translated(failed[0], f"writing to {topic}", topic)
+            raise Retry(KAFKA, self._trouble.cause(f"writing to {topic} takes too long"))
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        await self._thread.close(lambda: None)
+        self._producer = None
+
+
+def producing(connection: Connection, trouble: Trouble, **more: object) -> dict[str, object]:
+    """Return the options of a producer: durable, in order, not twice, and keyed as every Java client keys."""
+    fixed = {
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "linger.ms": 5,
+        "delivery.timeout.ms": int(REQUEST_S * 1000),
+        "queue.buffering.max.messages": 100_000,
+        "queue.buffering.max.kbytes": 65_536,
+        # A topic says itself what is too large for it.
+        "message.max.bytes": 64 << 20,
+    }
+    return {**fixed, **options(connection, trouble, **more)}
+
+
+def send(
+    producer: Producer,
+    topic: str,
+    value: bytes | None,
+    *,
+    key: bytes | None,
+    headers: Headers,
+    on_delivery: Callable[[KafkaError | None, Message], None],
+    partition: int = -1,
+) -> None:
+    """Hand one record to a producer, waiting while its queue is full."""
+    while True:
+        try:
+            producer.produce(topic, value, key, partition=partition, headers=headers, on_delivery=on_delivery)
+        except BufferError:
+            producer.poll(_STEP_S)
+        else:
+            return

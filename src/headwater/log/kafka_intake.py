@@ -1,0 +1,402 @@
+"""A consumer of a group on a thread of its own, behind bounded buffers.
+
+The thread polls whatever the engine does, so that long work never costs the group's membership. It keeps a buffer for
+each partition and pauses those that are full. What happens to the assignment is news, which the engine is told before
+any record. A revoked partition waits, bounded, until the engine has settled what was done of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
+from typing import NamedTuple
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.cimpl import Message
+
+from headwater.clock import Clock
+from headwater.errors import Halt, HeadwaterError, Retry, Unreachable
+from headwater.log.kafka_client import KAFKA, REQUEST_S, Trouble, fetched, partition_of, translated
+from headwater.log.kafka_history import record_of
+from headwater.log.rules import take_turns
+from headwater.model.change import Record
+
+_BATCH = 500
+_STEP_S = 0.1
+#: What all buffers together hold, and what each of few partitions may hold at most.
+BUFFERED_BYTES = 8 << 20
+#: How long a rebalance waits for what is under way to be settled.
+HAND_OVER_S = 10.0
+
+
+class _Broker(msgspec.Struct):
+    state: str = ""
+
+
+class _Partition(msgspec.Struct):
+    ls_offset: int = 0
+
+
+class _Topic(msgspec.Struct):
+    partitions: dict[str, _Partition] = {}
+
+
+class _Group(msgspec.Struct, frozen=True):
+    rebalance_cnt: int = 0
+
+
+class _Statistics(msgspec.Struct):
+    """What is used of librdkafka's statistics."""
+
+    brokers: dict[str, _Broker] = {}
+    topics: dict[str, _Topic] = {}
+    cgrp: _Group = _Group()
+
+
+_STATISTICS = msgspec.json.Decoder(_Statistics)
+
+
+class Statistics(NamedTuple):
+    """What the client says of itself: brokers that answer, partitions held, records not read yet, rebalances so far."""
+
+    brokers: int
+    partitions: int
+    lag: int
+    rebalances: int
+
+
+class News(NamedTuple):
+    """What became of the assignment: the same partition is never in both."""
+
+    assigned: Mapping[int, int]
+    revoked: frozenset[int]
+
+
+class _Buffer:
+    """One partition's records that the engine has not taken yet. `end` is where the log ended after them, if known."""
+
+    def __init__(self) -> None:
+        self.records: deque[Record] = deque()
+        self.size_bytes = 0
+        self.paused = False
+        self.end: int | None = None
+        self.next: int = -1
+
+
+class ConsumerThread:
+    """Runs one consumer. All but `run` and the callbacks is called from the engine's side."""
+
+    def __init__(
+        self,
+        make: Callable[[Trouble, Callable[[str], None]], Consumer],
+        topic: str,
+        clock: Clock,
+        notify: Callable[[], None],
+        tell: Callable[[Statistics], None],
+    ) -> None:
+        self._make = make
+        self._topic = topic
+        self._clock = clock
+        self._notify = notify
+        self._tell = tell
+        self._trouble = Trouble()
+        self._lock = threading.Lock()
+        self._buffers: dict[int, _Buffer] = {}
+        self._held: set[int] = set()
+        self._assigned: dict[int, int] = {}
+        self._revoked: set[int] = set()
+        self._fresh: set[int] = set()  # assigned during the consume call that is under way
+        self._reclaim: set[int] = set()
+        self._handed_over = threading.Event()
+        self._closing = threading.Event()
+        self._failure: HeadwaterError | None = None
+        self._turn = 0
+        self._metadata: object | None = None
+        self._turned = threading.Condition(self._lock)
+        self.consumer: Consumer | None = None
+        self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
+
+    def start(self) -> None:
+        """Join the group."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Leave the group. Blocks until it is left."""
+        self._closing.set()
+        self._handed_over.set()
+        if self._thread.is_alive():
+            # A client whose brokers are away may take its time; the process does not wait for it.
+            self._thread.join(REQUEST_S)
+
+    # --- for the engine
+
+    def check(self) -> None:
+        """Raise what stands in the way: a gap, rights, a wrong password; Retry while the brokers are away."""
+        self._trouble.check()
+        if self._trouble.down:
+            raise Retry(KAFKA, self._trouble.cause("no broker answers"), 1.0)
+        with self._lock:
+            failure = self._failure
+            if isinstance(failure, Retry):
+                self._failure = None
+        if failure is not None:
+            raise failure
+
+    def news(self) -> News | None:
+        """Return what became of the assignment since the last call; None: nothing."""
+        with self._lock:
+            if not self._assigned and not self._revoked:
+                return None
+            news = News(dict(self._assigned), frozenset(self._revoked))
+            self._assigned.clear()
+            self._revoked.clear()
+            return news
+
+    def hand_over(self) -> None:
+        """Let go of what was revoked: nothing more of it is settled."""
+        self._handed_over.set()
+
+    def holds(self, partitions: Iterable[int]) -> frozenset[int]:
+        """Return those of these partitions that are this reader's still."""
+        with self._lock:
+            return frozenset(partitions) & self._held
+
+    def reclaim(self, partitions: Iterable[int]) -> None:
+        """Begin anew with these partitions, as far as they turn out to be this reader's all the same."""
+        with self._lock:
+            self._reclaim.update(partitions)
+
+    def membership(self, *, newer: bool = False) -> object | None:
+        """Return what the group knows this member by; with `newer`, as of now and not of a moment ago. Blocks a little;
+        None when the thread has ended.
+        """
+        with self._turned:
+            if newer:
+                self._turned.wait(2 * _STEP_S + HAND_OVER_S)
+            return self._metadata if self._thread.is_alive() else None
+
+    def take(self, max_records: int, max_bytes: int) -> tuple[list[Record], dict[int, int]]:
+        """Return records of all partitions in turns, and the ends that lie behind a gap."""
+        with self._lock:
+            wanted = sorted(self._buffers)
+            if not wanted or not max_records:
+                return [], {}
+            self._turn = (self._turn + 1) % len(wanted)
+
+            def fetch(partition: int, limit: int) -> Iterable[Record]:
+                return list(islice(self._buffers[partition].records, limit))
+
+            records = take_turns(wanted[self._turn :] + wanted[: self._turn], fetch, max_records, max_bytes)
+            for record in records:
+                buffer = self._buffers[record.partition]
+                buffer.records.popleft()
+                buffer.size_bytes -= record.size_bytes
+                buffer.next = record.offset + 1
+            ends = {}
+            for partition, buffer in self._buffers.items():
+                if not buffer.records and buffer.end is not None and buffer.end > buffer.next:
+                    ends[partition] = buffer.next = buffer.end
+            return records, ends
+
+    # --- the thread
+
+    def _run(self) -> None:
+        try:
+            self.consumer = consumer = self._make(self._trouble, self._measure)
+            consumer.subscribe(
+                [self._topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+            while not self._closing.is_set():
+                self._begin_anew(consumer)
+                self._regulate(consumer)
+                self._fresh.clear()
+                self._note_membership(consumer)
+                if messages := fetched(consumer, _BATCH, _STEP_S):
+                    self._sort(consumer, messages)
+                    self._notify()
+        except KafkaException as raised:
+            failure = translated(raised.args[0], "reading changes", self._topic)
+            self._fail(Unreachable(KAFKA, str(failure), "Start again") if isinstance(failure, Retry) else failure)
+        except Exception as error:  # noqa: BLE001 (a defect on this thread would otherwise be a silent standstill)
+            self._fail(Halt("lost-change", f"the consumer's thread ended: {type(error).__name__}: {error}"))
+        finally:
+            if self.consumer is not None:
+                with suppress(KafkaException, RuntimeError):
+                    self.consumer.close()
+
+    def _note_membership(self, consumer: Consumer) -> None:
+        # Asked on this thread only: from another one the client waits for this one, and all of Python with it.
+        metadata = consumer.consumer_group_metadata()
+        with self._turned:
+            self._metadata = metadata
+            self._turned.notify_all()
+
+    def _fail(self, failure: HeadwaterError) -> None:
+        with self._lock:
+            if self._failure is None or isinstance(self._failure, Retry):
+                self._failure = failure
+        self._notify()
+
+    def _sort(self, consumer: Consumer, messages: list[Message]) -> None:
+        stale: set[int] = set()
+        with self._lock:
+            for message in messages:
+                error = message.error()
+                partition = partition_of(message)
+                if error is not None:
+                    self._hear(error, message)
+                    continue
+                if partition in self._fresh:
+                    # It may have been fetched before the assignment: its place among the others is not certain.
+                    stale.add(partition)
+                buffer = self._buffers.get(partition)
+                if buffer is not None and partition not in stale:
+                    record = record_of(message)
+                    buffer.records.append(record)
+                    buffer.size_bytes += record.size_bytes
+                    buffer.end = None
+            starts = {partition: self._buffers[partition].next for partition in stale if partition in self._buffers}
+        self._restart(consumer, starts)
+
+    def _restart(self, consumer: Consumer, starts: Mapping[int, int]) -> None:
+        """Let the fetching of these partitions begin anew."""
+        for partition, offset in starts.items():
+            place = TopicPartition(self._topic, partition, offset)
+            try:
+                consumer.seek(place)
+            except KafkaException:  # it has not begun yet
+                consumer.incremental_unassign([place])
+                consumer.incremental_assign([place])
+
+    def _hear(self, error: KafkaError, message: Message) -> None:
+        """Take an error that came in the place of a record. Called with the lock."""
+        if error.code() == KafkaError._PARTITION_EOF:
+            buffer = self._buffers.get(partition_of(message))
+            if buffer is not None and partition_of(message) not in self._fresh:
+                buffer.end = message.offset()
+            return
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:
+            where = f"partition {message.partition()} of {self._topic}"
+            detail = f"{where} is needed from offset {message.offset()}, which the log does not hold"
+            cure = "Build a new index from the log, or restore a newer backup of the index"
+            failure: HeadwaterError = Halt("log-truncation-gap", detail, cure)
+        elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
+            return  # the partitions are lost, which is said of each
+        elif error.fatal():
+            cause = f"the consumer was expelled: {error.str()}"
+            failure = Unreachable(KAFKA, cause, "With log.instance, each worker needs a name of its own")
+        else:
+            failure = translated(error, "reading changes", self._topic)
+        if self._failure is None or isinstance(self._failure, Retry):
+            self._failure = failure
+
+    def _regulate(self, consumer: Consumer) -> None:
+        """Pause partitions whose buffers are full, and resume those that have room again."""
+        with self._lock:
+            bound = BUFFERED_BYTES // max(1, len(self._buffers))
+            full = [at for at, it in self._buffers.items() if not it.paused and it.size_bytes > bound]
+            room = [at for at, it in self._buffers.items() if it.paused and it.size_bytes <= bound // 2]
+            for partition in (*full, *room):
+                self._buffers[partition].paused = partition in full
+        with suppress(KafkaException):  # a partition that has just gone needs neither
+            if full:
+                consumer.pause([TopicPartition(self._topic, partition) for partition in full])
+            if room:
+                consumer.resume([TopicPartition(self._topic, partition) for partition in room])
+
+    def _measure(self, statistics: str) -> None:
+        """Take the client's statistics. This is its `stats_cb`, called in the consume calls."""
+        found = _STATISTICS.decode(statistics)
+        up = sum(broker.state == "UP" for broker in found.brokers.values())
+        if up:
+            self._trouble.connected()
+        topic = found.topics.get(self._topic, _Topic())
+        with self._lock:
+            ends = {at: it.ls_offset for at, it in ((int(at), it) for at, it in topic.partitions.items())}
+            lag = sum(max(0, ends.get(at, 0) - it.next) for at, it in self._buffers.items())
+            held = len(self._held)
+        self._tell(Statistics(up, held, lag, found.cgrp.rebalance_cnt))
+
+    def _begin_anew(self, consumer: Consumer) -> None:
+        """Hand out again what was given up although it is still this reader's."""
+        with self._lock:
+            wanted = self._reclaim & self._held
+            self._reclaim.clear()
+        if not wanted:
+            return
+        starts = self._committed(consumer, wanted)
+        self._restart(consumer, starts)
+        self._begin(starts)
+
+    # --- the group's callbacks: they run in the consume calls
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._closing.is_set():
+            return
+        starts = self._committed(consumer, {it.partition for it in partitions})
+        consumer.incremental_assign([TopicPartition(self._topic, at, offset) for at, offset in starts.items()])
+        self._begin(starts)
+
+    def _begin(self, starts: Mapping[int, int]) -> None:
+        with self._lock:
+            for partition, offset in starts.items():
+                buffer = self._buffers[partition] = _Buffer()
+                buffer.next = offset
+                self._held.add(partition)
+                self._fresh.add(partition)
+                self._assigned[partition] = offset
+                self._revoked.discard(partition)
+        self._notify()
+
+    def _committed(self, consumer: Consumer, partitions: set[int]) -> dict[int, int]:
+        """Return where the group stands in each of these, the log's beginning where it never was. Waits for it."""
+        wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        while True:
+            try:
+                found = consumer.committed(wanted, timeout=REQUEST_S)
+                lows = {
+                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0]
+                    for it in found
+                    if it.offset < 0 and it.error is None
+                }
+            except KafkaException as raised:
+                error = translated(raised.args[0], "asking for committed offsets", self._topic)
+                if not isinstance(error, Retry):
+                    raise
+                self._fail(error)
+                if self._closing.wait(_STEP_S):
+                    return {}
+            else:
+                return {it.partition: lows.get(it.partition, it.offset) for it in found}
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        going = {it.partition for it in partitions}
+        self._handed_over.clear()
+        told = self._give_up(going)
+        self._notify()
+        if told and not self._closing.is_set():
+            self._handed_over.wait(HAND_OVER_S)
+        with self._lock:
+            self._held -= going
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        going = {it.partition for it in partitions}
+        self._give_up(going)
+        with self._lock:
+            self._held -= going
+        self._notify()
+        consumer.incremental_unassign(partitions)
+
+    def _give_up(self, partitions: set[int]) -> bool:
+        """Take nothing more in. Tell whether the engine has to let go of any: it may not have heard of them yet."""
+        with self._lock:
+            for partition in partitions:
+                self._buffers.pop(partition, None)
+                self._assigned.pop(partition, None)
+            self._revoked |= partitions & self._held
+            return bool(self._revoked)

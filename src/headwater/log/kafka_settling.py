@@ -1,0 +1,179 @@
+"""Settling on Kafka: receipts, events about dead letters, and offsets.
+
+`transactional`: all of it in one transaction, fenced by the group's own generation and by the transactional id. No
+client of this language speaks the newest transaction protocol (KIP-890), so nothing rests on it: whatever a transaction
+does, the index decides by its own fence what is applied, and a receipt that comes twice counts once. `plain`: receipts
+first, offsets after them, for brokers without transactions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.cimpl import Message
+
+from headwater.errors import Retry
+from headwater.log.kafka_client import KAFKA, OUTDATED_MEMBER, REQUEST_S, Connection, OnThread, Trouble
+from headwater.log.kafka_follower import Headers, producing, send
+
+Mode = Literal["transactional", "plain"]
+
+#: Another producer has this one's transactional id, or the coordinator gave this one up.
+_FENCED = frozenset(
+    {
+        KafkaError._FENCED,
+        KafkaError.PRODUCER_FENCED,
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.INVALID_PRODUCER_ID_MAPPING,
+        KafkaError.UNKNOWN_PRODUCER_ID,
+    }
+)
+
+
+class Outdated(Exception):
+    """The group no longer counts this reader as the partitions' owner. Nothing was committed."""
+
+
+class Member(Protocol):
+    """A consumer of the group, on whose behalf offsets are committed."""
+
+    consumer: Consumer | None
+
+    def membership(self, *, newer: bool = False) -> object | None: ...
+
+
+class Entry(NamedTuple):
+    """One record of a settlement. Partition -1 is that of the key."""
+
+    topic: str
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: Headers
+
+
+class Settler:
+    """Writes settlements, one after another, on a thread of its own."""
+
+    def __init__(self, connection: Connection, topic: str, mode: Mode, transactional_id: str) -> None:
+        self._connection = connection
+        self._topic = topic
+        self._mode = mode
+        self._id = transactional_id
+        self._trouble = Trouble()
+        self._thread = OnThread("kafka-settling", self._trouble)
+        self._producer: Producer | None = None
+        self._failed: list[KafkaError] = []
+
+    async def settle(self, member: Member, entries: Sequence[Entry], offsets: Mapping[int, int]) -> None:
+        """Write entries and offsets, durably. Raise Outdated; Retry when the brokers are away: then it may or may not
+        have been written.
+        """
+        work = self._transact if self._mode == "transactional" else self._write
+        await self._thread.call("settling", lambda: work(member, entries, self._places(offsets)), self._topic)
+
+    def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
+        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+
+    # --- in one transaction
+
+    def _transact(self, member: Member, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+        try:
+            self._in_one(entries, places, member.membership())
+        except Outdated:
+            # A rebalance that leaves the partitions here changes the group's generation all the same.
+            self._in_one(entries, places, member.membership(newer=True))
+
+    def _in_one(self, entries: Sequence[Entry], places: list[TopicPartition], metadata: object | None) -> None:
+        if metadata is None:
+            raise Outdated
+        producer = self._opened()
+        try:
+            producer.begin_transaction()
+            self._send(producer, entries)
+            if places:
+                producer.send_offsets_to_transaction(places, metadata, REQUEST_S)
+            producer.commit_transaction(REQUEST_S)
+        except KafkaException as raised:
+            error = raised.args[0]
+            if error.txn_requires_abort():
+                self._abort(producer)
+            else:
+                # It may have been committed or not: only a new producer with the same id ends what is left open.
+                self._drop(producer)
+            if error.code() in OUTDATED_MEMBER or error.code() in _FENCED:
+                raise Outdated from raised
+            if error.fatal():
+                raise Retry(KAFKA, error.str()) from raised
+            raise
+
+    def _opened(self) -> Producer:
+        if self._producer is None:
+            # A worker that dies in the middle holds readers up for this long.
+            more = {"transactional.id": self._id, "transaction.timeout.ms": 15_000}
+            producer = Producer(producing(self._connection, self._trouble) | more)
+            producer.init_transactions(2 * REQUEST_S)
+            self._producer = producer
+        return self._producer
+
+    def _abort(self, producer: Producer) -> None:
+        try:
+            producer.abort_transaction(REQUEST_S)
+        except KafkaException:
+            self._drop(producer)
+
+    def _drop(self, producer: Producer) -> None:
+        producer.purge()
+        self._producer = None
+
+    # --- one after the other
+
+    def _write(self, member: Member, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+        if entries:
+            self._flush(entries)
+        if not places:
+            return
+        consumer = member.consumer
+        if consumer is None:
+            raise Outdated
+        try:
+            answers = consumer.commit(offsets=places, asynchronous=False)
+        except RuntimeError as error:  # the consumer was closed
+            raise Outdated from error
+        except KafkaException as raised:
+            if raised.args[0].code() in OUTDATED_MEMBER:
+                raise Outdated from raised
+            raise
+        for answer in answers or ():
+            if answer.error is not None:
+                if answer.error.code() in OUTDATED_MEMBER:
+                    raise Outdated
+                raise KafkaException(answer.error)
+
+    def _flush(self, entries: Sequence[Entry]) -> None:
+        producer = self._producer
+        if producer is None:
+            producer = self._producer = Producer(producing(self._connection, self._trouble))
+        self._failed.clear()
+        self._send(producer, entries)
+        left = producer.flush(REQUEST_S)
+        if self._failed or left:
+            self._drop(producer)
+            if self._failed:
+                raise KafkaException(self._failed[0])
+            raise Retry(KAFKA, self._trouble.cause("settling takes too long"))
+
+    def _send(self, producer: Producer, entries: Sequence[Entry]) -> None:
+        for topic, partition, key, value, headers in entries:
+            send(producer, topic, value, key=key, headers=headers, on_delivery=self._delivered, partition=partition)
+
+    def _delivered(self, error: KafkaError | None, _message: Message) -> None:
+        if error is not None:
+            self._failed.append(error)
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        await self._thread.close(lambda: None)
+        self._producer = None
