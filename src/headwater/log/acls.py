@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from headwater.log.topics import (
+    NO_GROUP,
     StreamLog,
     changes_topic,
     consumer_group,
@@ -70,14 +71,35 @@ _BOTH = _READ | {"Write"}
 
 def grants(role: Role, prefix: str, streams: Iterable[StreamLog]) -> list[Grant]:
     """Return what a role needs for these streams."""
-    streams = list(streams)
-    if role is Role.OPERATOR:
-        return [*_operator(prefix), *(grant for stream in streams for grant in _operated(stream))]
-    shared = [Grant(Resource.TOPIC, control_topic(prefix), _CONTROL[role])] if role in _CONTROL else []
-    return [*shared, *(grant for stream in streams for grant in _OF_A_STREAM[role](prefix, stream))]
+    of_all = _OF_ALL[role](prefix)
+    return [*of_all, *(grant for stream in streams for grant in _OF_A_STREAM[role](prefix, stream))]
 
 
-_CONTROL = {Role.WORKER: _BOTH, Role.READER: _READ}
+_WITHOUT_A_GROUP = Grant(Resource.GROUP, NO_GROUP, frozenset({"Describe"}))
+
+
+def _workers(prefix: str) -> list[Grant]:
+    return [Grant(Resource.TOPIC, control_topic(prefix), _BOTH), _WITHOUT_A_GROUP]
+
+
+def _publishers(_prefix: str) -> list[Grant]:
+    return [_WITHOUT_A_GROUP]
+
+
+def _readers(prefix: str) -> list[Grant]:
+    return [Grant(Resource.TOPIC, control_topic(prefix), _READ), _WITHOUT_A_GROUP]
+
+
+def _operators(prefix: str) -> list[Grant]:
+    """An operator makes topics of streams that are not there yet, so its rights go by the prefix."""
+    made = _BOTH | {"Create", "Alter", "AlterConfigs"}
+    return [
+        Grant(Resource.TOPIC, f"{prefix}.", made, prefixed=True),
+        Grant(Resource.GROUP, f"{prefix}.", frozenset({"Describe"}), prefixed=True),
+        Grant(Resource.TRANSACTIONAL_ID, f"{prefix}.", _WRITE, prefixed=True),
+        Grant(Resource.CLUSTER, "kafka-cluster", _SEE),
+        _WITHOUT_A_GROUP,
+    ]
 
 
 def _worker(prefix: str, stream: StreamLog) -> Iterator[Grant]:
@@ -106,18 +128,20 @@ def _reader(prefix: str, stream: StreamLog) -> Iterator[Grant]:
     yield Grant(Resource.GROUP, consumer_group(prefix, stream.name), frozenset({"Describe"}))
 
 
-_OF_A_STREAM = {Role.WORKER: _worker, Role.PUBLISHER: _publisher, Role.READER: _reader}
-
-
-def _operator(prefix: str) -> Iterator[Grant]:
-    """An operator makes topics of streams that are not there yet, so its rights go by the prefix."""
-    made = _BOTH | {"Create", "Alter", "AlterConfigs"}
-    yield Grant(Resource.TOPIC, f"{prefix}.", made, prefixed=True)
-    yield Grant(Resource.GROUP, f"{prefix}.", frozenset({"Describe"}), prefixed=True)
-    yield Grant(Resource.TRANSACTIONAL_ID, f"{prefix}.", _WRITE, prefixed=True)
-    yield Grant(Resource.CLUSTER, "kafka-cluster", _SEE)
-
-
-def _operated(stream: StreamLog) -> Iterator[Grant]:
+def _operator(_prefix: str, stream: StreamLog) -> Iterator[Grant]:
     if stream.topic is not None:
         yield Grant(Resource.TOPIC, stream.topic, _READ)
+
+
+_OF_ALL = {
+    Role.WORKER: _workers,
+    Role.PUBLISHER: _publishers,
+    Role.READER: _readers,
+    Role.OPERATOR: _operators,
+}
+_OF_A_STREAM = {
+    Role.WORKER: _worker,
+    Role.PUBLISHER: _publisher,
+    Role.READER: _reader,
+    Role.OPERATOR: _operator,
+}

@@ -68,7 +68,10 @@ def _advice(cause: str) -> str:
         return "Check the host's name in log.url, and that this machine's DNS knows it"
     if "refused" in said:
         return "Check the port in log.url, and that the broker runs"
-    return "Check log.url, the way to the brokers, and that their advertised listeners can be reached from here"
+    return (
+        "Check log.url, and log.security.protocol: a listener that asks for TLS does not answer other clients. "
+        "Then that the brokers' advertised listeners can be reached from here"
+    )
 
 
 def judge_brokers(found: FoundBrokers, *, transactional: bool, consumer_protocol: bool) -> list[Finding]:

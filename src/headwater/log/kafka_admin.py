@@ -50,7 +50,18 @@ _ROUNDS = 50
 
 _ABSENT = frozenset({KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError.UNKNOWN_TOPIC_ID})
 #: A partition that was just made, or whose leader moves.
-_MOVING = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, *_ABSENT})
+_MOVING = frozenset(
+    {
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        *_ABSENT,
+    }
+)
+#: A leader has moved within this, or stays away.
+_MOVE_S = 2.0
 _DENIED = frozenset(
     {
         KafkaError.TOPIC_AUTHORIZATION_FAILED,
@@ -87,7 +98,13 @@ class KafkaAdmin:
     async def topics(self, names: Iterable[str]) -> dict[str, FoundTopic]:
         """Return those of the topics that exist, as far as this principal may see them."""
         wanted = list(names)
-        return await self._thread.call("looking at topics", lambda: self._topics(wanted))
+        until = self._clock.monotonic() + _MOVE_S
+        while True:
+            found = await self._thread.call("looking at topics", lambda: self._topics(wanted))
+            moving = any(it.bounds is None and not it.hidden and not it.leaderless for it in found.values())
+            if not moving or self._clock.monotonic() > until:
+                return found
+            await self._clock.sleep(_ROUND_S)
 
     async def group(self, name: str, topic: str, partitions: int) -> FoundGroup:
         """Return a consumer group and what it committed of a topic."""
@@ -127,12 +144,15 @@ class KafkaAdmin:
         if self._control is not None:
             await self._control.close()
         await self._appender.close()
-        await self._thread.close(lambda: self._admin.poll(0))
+        await self._thread.close(self._last)
 
     def _fold(self, message: Message) -> None:
         self._records.append(message.value())
 
     # --- on the thread
+
+    def _last(self) -> None:
+        self._admin.poll(0)
 
     def _brokers(self) -> FoundBrokers:
         cluster = self._wait(self._admin.describe_cluster(request_timeout=LOOK_S))

@@ -13,6 +13,8 @@ _DAY_MS = 86_400_000
 _ENVELOPE_BYTES = 64 * 1024
 #: Kafka's own default. Clients fill batches up to it, so no topic takes less.
 _BATCH_BYTES = 1_048_588
+#: The group that clients name which read without one: librdkafka asks for its coordinator all the same.
+NO_GROUP = "headwater-reads-without-a-group"
 #: A topic keeps everything by this number.
 UNLIMITED = "-1"
 
