@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Reject
@@ -170,6 +170,7 @@ EXPRESSIONS = [
 ]
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EXPRESSIONS), st.dictionaries(st.sampled_from("xyz"), JSON), st.sampled_from("xyz"))
 def test_no_input_makes_a_condition_fail_otherwise(text: str, body: dict[str, Any], document: str) -> None:
     with contextlib.suppress(Reject):
@@ -204,6 +205,7 @@ TOKENS += [
 ]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(TOKENS), max_size=12).map("".join) | st.text(max_size=12))
 def test_no_text_makes_parsing_fail_otherwise(text: str) -> None:
     with contextlib.suppress(Reject):

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headwater.errors import Reject
@@ -184,6 +184,7 @@ def test_ids_from_a_part_of_the_key_or_from_the_value() -> None:
 KEYS = st.fixed_dictionaries({"a": st.integers(), "b": st.text(st.characters(exclude_categories=["Cs"]))})
 
 
+@settings(deadline=None)
 @given(KEYS, KEYS)
 def test_no_two_keys_of_several_columns_become_one_id(left: dict[str, Any], right: dict[str, Any]) -> None:
     assert (id_of_key(left) == id_of_key(right)) == (left == right)
@@ -191,6 +192,7 @@ def test_no_two_keys_of_several_columns_become_one_id(left: dict[str, Any], righ
     assert json.loads(id_of_key(left)) == left
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_no_two_keys_of_one_column_become_one_id(data: st.DataObject) -> None:
     kind = data.draw(st.sampled_from([st.integers(), st.text(st.characters(exclude_categories=["Cs"]), min_size=1)]))
@@ -409,6 +411,7 @@ HEADERS = st.lists(
 ).map(tuple)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(DECODERS), st.none() | st.binary() | VALUES, st.binary() | VALUES, HEADERS)
 def test_no_record_makes_the_decoder_fail(
     decode: Any, value: bytes | None, key: bytes, headers: tuple[tuple[str, bytes], ...]
@@ -422,6 +425,7 @@ def test_no_record_makes_the_decoder_fail(
         assert found.reason
 
 
+@settings(deadline=None)
 @given(st.sampled_from(DECODERS), VALUES, VALUES)
 def test_decoding_is_repeatable(decode: Any, value: bytes, key: bytes) -> None:
     given = Record(0, 5, key, value, APPENDED_US)
@@ -435,6 +439,7 @@ def test_a_record_before_the_first_log_epoch_is_a_defect() -> None:
     assert late.version.epoch == 2
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=6), st.sampled_from(DECODERS))
 def test_reasons_quote_nothing(text: str, decode: Any) -> None:
     secret = f"secret {text}"
