@@ -25,7 +25,7 @@ Learn = Callable[[Sequence[Record]], Awaitable[None]]
 class Learning:
     """Fetches what the book lacks. Afterwards every reference of the records is in the book, known or known not to be.
 
-    Raise what the registry's `fetch` raises; what was learned until then is kept, and nothing more is asked for.
+    Raise what the registry's `fetch` raises; what was learned beside it is kept.
     """
 
     def __init__(self, book: SchemaBook, registry: SchemaRegistry, clock: Clock) -> None:
@@ -44,28 +44,16 @@ class Learning:
 
     async def _fetch(self, refs: Sequence[SchemaRef]) -> None:
         waiting = iter(refs)
-        failed = False
 
         async def work() -> None:
-            nonlocal failed
             for ref in waiting:
-                if failed:
-                    return
-                try:
-                    schema = await self._registry.fetch(ref)
-                except BaseException:
-                    failed = True
-                    raise
-                self._book.put(ref, schema, self._clock.monotonic())
+                self._book.put(ref, await self._registry.fetch(ref), self._clock.monotonic())
 
         workers = [asyncio.ensure_future(work()) for _ in range(min(AT_ONCE, len(refs)))]
-        try:
-            for result in await asyncio.gather(*workers, return_exceptions=True):
-                if isinstance(result, BaseException):
-                    raise result
-        finally:
-            for worker in workers:
-                worker.cancel()
+        # One that failed asks for nothing more, so an outage costs one call; what the others got is kept.
+        for result in await asyncio.gather(*workers, return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
 
 
 class LearningReader:

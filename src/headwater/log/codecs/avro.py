@@ -240,14 +240,15 @@ def _map(items: _Read) -> _Read:
 
 
 def _block(data: bytes, position: int) -> tuple[int, int]:
-    """Read the number of items in an array's or a map's next block. Each item takes a byte at least."""
+    """Read the number of items in an array's or a map's next block.
+
+    It may be any number: each item takes a byte at least, so that a lie ends with the payload.
+    """
     count, position = _long(data, position, 0)
     if count < 0:
         # The block's size in bytes follows, for readers that skip it.
         count = -count
         _, position = _long(data, position, 0)
-    if count > len(data) - position:
-        raise Reject(_TOO_EARLY)
     return count, position
 
 
