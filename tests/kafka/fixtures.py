@@ -17,6 +17,7 @@ from tests.kafka import java
 from tests.kafka.broker import Broker
 from tests.kafka.client import Kafka
 from tests.kafka.cluster import Cluster
+from tests.kafka.postgres import Postgres, PostgresServer
 from tests.kafka.runwide import State, once
 from tests.kafka.secured import LISTENERS, Secured, SecuredBroker
 from tests.kafka.tiered import Tiered, TieredBroker
@@ -108,6 +109,19 @@ def kafka_proxied(_worker_broker: Broker) -> Iterator[Broker]:
     _worker_broker.await_ready()
     yield _worker_broker
     _worker_broker.proxy.heal()
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
+    """A PostgreSQL with logical decoding, that the whole run shares. It comes with a wheel, so it is always there."""
+
+    def start(owner: int) -> State:
+        server = PostgresServer(owner=owner).start()
+        server.leave()
+        return {"port": str(server.view.port), "programs": str(server.view.programs)}
+
+    state = once(tmp_path_factory, "postgres", start)
+    return Postgres(int(state["port"]), Path(state["programs"]))
 
 
 @pytest.fixture

@@ -1,12 +1,13 @@
 """A process that keeps one child: the child dies with the keeper, and the keeper ends when the owner does.
 
-    python -I -S keeper.py OWNER FOLDER KEPT COMMAND...
+    python -I -S keeper.py OWNER FOLDER KEPT USER LAST COMMAND...
 
 A test run can be killed at any moment, and a JVM that outlives it holds memory and ports for ever. The kernel's
 parent-death signal alone is not enough: it fires when the *thread* that started the child ends. So the keeper, which
 has one thread, starts the child with that signal set and waits for two things: the child's end, and the owner's. After
-the owner's end it kills the child and removes FOLDER unless KEPT is `keep`. Prints the child's process id. Uses nothing
-but the standard library, and starts in some 20 ms.
+the owner's end it sends the child the signal LAST, kills it if that did not do, and removes FOLDER unless KEPT is
+`keep`. The child runs as USER unless that is `-`. Prints the child's process id. Uses nothing but the standard library,
+and starts in some 20 ms.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 
 PR_SET_PDEATHSIG = 1
 POLL_S = 0.2
+LAST_S = 5
 
 
 def die_with_parent() -> None:
@@ -55,8 +57,16 @@ def wait(child: subprocess.Popen[bytes], owner: int) -> None:
     select.select(watched, [], [])
 
 
+def end(child: subprocess.Popen[bytes], last: int) -> None:
+    child.send_signal(last)
+    try:
+        child.wait(LAST_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+
+
 def main() -> int:
-    owner, folder, kept, *command = sys.argv[1:]
+    owner, folder, kept, user, last, *command = sys.argv[1:]
     # A Ctrl-C at the terminal is for the owner: it decides what becomes of the child.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with subprocess.Popen(
@@ -64,13 +74,14 @@ def main() -> int:
         stdout=2,
         preexec_fn=die_with_parent,  # noqa: PLW1509 - there is one thread here
         start_new_session=True,
+        user=None if user == "-" else int(user),
     ) as child:
         print(child.pid, flush=True)
         # The owner must not wait for more.
         os.close(1)
         wait(child, int(owner))
         if child.poll() is None:
-            child.kill()
+            end(child, int(last))
         status = child.wait()
     if owner_is_gone(int(owner)) and kept != "keep":
         shutil.rmtree(folder, ignore_errors=True)

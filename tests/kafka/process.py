@@ -83,10 +83,15 @@ class Kept:
         owner: int | None = None,
         folder: Path | None = None,
         environment: Mapping[str, str] | None = None,
+        user: int | None = None,
+        last: signal.Signals = signal.SIGKILL,
     ) -> None:
-        """Start `command`, its output appended to `log`. `folder` is removed when `owner` (this process) has ended."""
+        """Start `command`, its output appended to `log`. When `owner` (this process) has ended, the child is sent
+        `last`, and `folder` is removed.
+        """
         self.log = log
         keeping = [str(owner or os.getpid()), str(folder or log.parent), "remove" if folder else "keep"]
+        keeping += ["-" if user is None else str(user), str(int(last))]
         with log.open("ab") as out:
             self._keeper = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(KEEPER), *keeping, *command],
