@@ -15,8 +15,10 @@ from headwater.log.acls import Grant, Resource, Role, grants
 from headwater.log.kafka_admin import KafkaAdmin, bring
 from headwater.log.topics import Policy, StreamLog, topic_specs
 from headwater.observability.findings import Finding, Severity, sound
+from tests.integration.cli.process import until
 from tests.integration.kafka.granting import user_with
 from tests.kafka.client import Kafka, fresh_name
+from tests.kafka.cluster import Cluster
 from tests.kafka.secured import Secured
 
 DOCS = StreamLog("docs", 2, 7200.0)
@@ -216,3 +218,17 @@ def test_a_wrong_password_a_wrong_authority_and_a_wrong_address_are_told_apart(k
         assert what in found.what
         assert cure in found.next
         assert "wrong" not in found.what
+
+
+def test_a_cluster_that_lost_a_broker(kafka_cluster: Cluster) -> None:
+    subject = subject_of()
+    subject = replace(subject, policy=replace(subject.policy, replication=3))
+    applied(kafka_cluster.client, subject)
+    assert wrong(examined(kafka_cluster.client, subject)) == []
+    kafka_cluster.brokers[0].kill()
+
+    def only_replicas() -> bool:
+        found = wrong(examined(kafka_cluster.client, subject))
+        return {(it.check, it.severity) for it in found} == {("replicas", Severity.WARNING)}
+
+    until(only_replicas, within_s=60)
