@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
+from headwater.journal import GENERATION
+from headwater.observability.signals import unheard
 
 if TYPE_CHECKING:
     from headwater.embedding.port import Compute, Embedder
@@ -20,9 +22,9 @@ if TYPE_CHECKING:
     from headwater.engine.supervisor import Machine, StreamPorts, StreamWorker
     from headwater.engine.verification import Subject
     from headwater.indexes.port import IndexCatalogue, IndexReader
+    from headwater.journal import Journal
     from headwater.log.port import Ledger, LogHistory, LogWriter, Registry
-    from headwater.log.sqlite import SqliteLog
-    from headwater.log.sqlite_lock import Owner, WorkerLock
+    from headwater.model.change import Change
     from headwater.model.document import Recipe
     from headwater.model.generation import Generation
     from headwater.observability.signals import Emit, Event
@@ -30,9 +32,6 @@ if TYPE_CHECKING:
     from headwater.settings.schema import Settings, StreamSettings
 
 T = TypeVar("T")
-
-#: The one index generation of a stream in this version.
-GENERATION = 1
 
 
 class _Closable(Protocol):
@@ -56,6 +55,7 @@ class Site:
         self._dice = SystemDice()
         self._ids = SystemIds()
         self._open: list[_Closable] = []
+        self._journal: Journal | None = None
         self._embedders: dict[str, Embedder] = {}
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
@@ -78,31 +78,28 @@ class Site:
 
     def writer(self, stream: str) -> LogWriter:
         """Return a writer; the log is made when it is not there."""
-        return self._kept(self._log(create=True).writer(stream, self._stream(stream).partitions))
+        return self._kept(self.journal.writer(stream))
 
     def history(self, stream: str) -> LogHistory:
         """Return the stream's history, with the committed offsets of its worker."""
-        return self._history(stream, create=False)
+        return self._kept(self.journal.history(stream, create=False))
 
     def ledger(self, stream: str) -> Ledger:
         """Return what was settled."""
-        return self._ledger(stream, create=False)
+        return self._kept(self.journal.ledger(stream, create=False))
 
     def registry(self) -> Registry:
         """Return what all workers agree on."""
-        return self._registry(create=False)
+        return self._kept(self.journal.registry(create=False))
 
-    def lock(self) -> WorkerLock:
-        """Return the right to be the log's one worker, not yet taken."""
-        from headwater.log.sqlite_lock import WorkerLock
+    @property
+    def journal(self) -> Journal:
+        """The log."""
+        if self._journal is None:
+            from headwater.journal import journal_of
 
-        return WorkerLock(self.settings.log.path, self.clock)
-
-    def worker_owner(self) -> Owner | None:
-        """Tell who works on the log at the moment, if anybody does."""
-        from headwater.log.sqlite_lock import holder
-
-        return holder(self.settings.log.path)
+            self._journal = self._kept(journal_of(self.settings, self.clock, self._ids))
+        return self._journal
 
     # --- the index
 
@@ -129,7 +126,6 @@ class Site:
     def subject(self, stream: str) -> Subject:
         """Return what is verified."""
         from headwater.engine.verification import Subject
-        from headwater.log.codecs.json import decode
 
         return Subject(
             stream=stream,
@@ -138,7 +134,7 @@ class Site:
             registry=self.registry(),
             reader=self.index(stream),
             recipe=lambda number: self.recipe(stream, number),
-            decode=decode,
+            decode=self.journal.decode(stream),
         )
 
     def tools(self, stream: str) -> Tools:
@@ -167,19 +163,21 @@ class Site:
         settings = self._stream(stream).recipe
         chunk = settings.chunk
         fields = {name: PayloadField(field.from_, field.required) for name, field in settings.payload.items()}
+        predicate, name = _predicate(settings.filter) if settings.filter else (None, "")
         return StandardRecipe(
             number,
             Chunking(chunk.size, chunk.minimum, chunk.maximum),
             fields,
             settings.format,
             self.embedder(stream).describe().fingerprint,
+            predicate=predicate,
+            predicate_name=name,
         )
 
-    def ports(self, stream: str) -> StreamPorts:
+    def ports(self, stream: str, emit: Emit = unheard) -> StreamPorts:
         """Return all that a stream's worker works with. Files that are missing are made when they are first used."""
         from headwater.engine.supervisor import StreamPorts
         from headwater.indexes.sqlite import SqliteIndexWriter
-        from headwater.log.codecs.json import decode
         from headwater.sources.folder import FolderSource
 
         settings = self._stream(stream)
@@ -187,15 +185,15 @@ class Site:
         source = FolderSource(folder.folder, folder.include, self.writer(stream), self.clock) if folder else None
         return StreamPorts(
             name=stream,
-            open_reader=lambda: self._log(create=True).reader(stream, group(stream), GENERATION, settings.partitions),
-            history=self._history(stream, create=True),
-            ledger=self._ledger(stream, create=True),
-            registry=self._registry(create=True),
+            open_reader=lambda: self.journal.reader(stream, emit),
+            history=self._kept(self.journal.history(stream, create=True)),
+            ledger=self._kept(self.journal.ledger(stream, create=True)),
+            registry=self._kept(self.journal.registry(create=True)),
             catalogue=self._catalogue(stream),
             writer=self._kept(SqliteIndexWriter(settings.index.path, stream, GENERATION)),
             embedder=self.embedder(stream),
             recipe=lambda number: self.recipe(stream, number),
-            decode=decode,
+            decode=self.journal.decode(stream),
             source=self._kept(source) if source else None,
             rescan_s=folder.rescan_s if folder else 10.0,
             generation=GENERATION,
@@ -214,7 +212,7 @@ class Site:
         def named(event: Event, fields: dict[str, Any]) -> None:
             emit(event, {"stream": stream, **fields})
 
-        return StreamWorker(self.ports(stream), self.machine(named))
+        return StreamWorker(self.ports(stream, named), self.machine(named))
 
     # --- parts
 
@@ -223,21 +221,6 @@ class Site:
 
     def _stream(self, stream: str) -> StreamSettings:
         return self.settings.streams[stream]
-
-    def _log(self, *, create: bool) -> SqliteLog:
-        from headwater.log.sqlite import SqliteLog
-
-        return SqliteLog(self.settings.log.path, self.clock, self._ids, create=create)
-
-    def _history(self, stream: str, *, create: bool) -> LogHistory:
-        partitions = self._stream(stream).partitions
-        return self._kept(self._log(create=create).history(stream, group(stream), partitions))
-
-    def _ledger(self, stream: str, *, create: bool) -> Ledger:
-        return self._kept(self._log(create=create).ledger(stream, GENERATION))
-
-    def _registry(self, *, create: bool) -> Registry:
-        return self._kept(self._log(create=create).registry())
 
     def _catalogue(self, stream: str) -> IndexCatalogue:
         from headwater.indexes.sqlite import SqliteCatalogue
@@ -256,9 +239,16 @@ def open_site(path: Path, environment: Mapping[str, str]) -> Site:
     return Site(load(path, environment), path)
 
 
-def group(stream: str) -> str:
-    """Return the name of the stream's own consumer group."""
-    return f"headwater.{stream}"
+def _predicate(text: str) -> tuple[Callable[[Change], bool], str]:
+    """Return the filter of a configuration, and the name of what it does."""
+    from headwater.recipe.condition import Condition
+
+    condition = Condition.parse(text, ("body", "id"))
+
+    def passes(change: Change) -> bool:
+        return change.body is None or condition.holds({"body": change.body, "id": change.id})
+
+    return passes, condition.name
 
 
 def _embedder(model: str, compute: Compute) -> Embedder:

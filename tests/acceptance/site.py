@@ -52,7 +52,7 @@ class Engine:
         async def work(site: Site) -> None:
             _, rejected = await publish(lines, site.writer(STREAM), site.clock, _complain)
             assert not rejected
-            with site.lock():
+            with site.journal.lock():
                 ended = await site.worker(STREAM, lambda _event, _fields: None).run(once=True)
             assert ended.end is End.DONE, ended
 

@@ -71,7 +71,7 @@ async def work(config: Path, point: Point | None, nth: int, told: int) -> int:
     death = Death(point, nth, lambda reached: tell(f"died {reached}"))
     with statements(passing(death)):
         site = open_site(config, {})
-        with site.lock():
+        with site.journal.lock():
             worker = StreamWorker(crashing(site, death), replace(site.machine(emit), limits=LIMITS))
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, worker.stop)
             ended = await worker.run(once=False)

@@ -11,9 +11,10 @@ import typer
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
 from headwater.cli.output import counted, say, tell, were, write_json
+from headwater.journal import GENERATION
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import DeadLetter, DeadState
-from headwater.wiring import GENERATION, Site
+from headwater.wiring import Site
 
 WAITING = frozenset({DeadState.OPEN, DeadState.RETRYING})
 
@@ -84,7 +85,7 @@ async def _retry(site: Site, stream: str, letters: Sequence[DeadLetter]) -> list
     ]
     if moved:
         tell(f"{counted(len(moved), 'dead letter')} {'waits' if len(moved) == 1 else 'wait'} for the worker")
-        if site.worker_owner() is None:
+        if site.journal.worker() is None:
             tell("no worker is running: `headwater run` takes them up")
     return moved
 

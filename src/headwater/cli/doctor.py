@@ -69,7 +69,7 @@ async def _kafka(site: Site) -> Examination:
 def _sqlite(site: Site, log: Store) -> list[Finding]:
     from headwater.doctor.sqlite import FoundFile, judge_file
 
-    owner = site.worker_owner()
+    owner = site.journal.worker()
     folder = log.path.parent
     found = FoundFile(
         path=str(log.path),

@@ -48,6 +48,9 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
         os._exit(130)
 
     async with opened(config, stream) as site:
+        if site.settings.streams[stream].topic:
+            raise Mistake(f"{stream} reads another system's topic: changes are written there, not by `publish`")
+        await site.journal.prepare()
         with _lines(file) as lines:
             asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupted)
             try:

@@ -37,7 +37,7 @@ async def _resume(config: Path, stream: str, accept: bool) -> None:
 
     async with opened(config, stream) as site:
         before = await steer(site.registry(), stream, resumed)
-        running = site.worker_owner() is not None
+        running = site.journal.worker() is not None
     tell(f"{stream} goes on" if before.paused else f"{stream} was not paused")
     if accept:
         tell(f"{stream}: the log that is there now is accepted when the stream is next opened")

@@ -87,7 +87,8 @@ async def _run(
     from headwater.observability.logs import log_events
 
     async with opened(config) as site:
-        with site.lock():
+        await site.journal.prepare()
+        with site.journal.lock():
             meter = Meter(site)
             display = open_display(meter, plain=log_format is LogFormat.TEXT)
             emit = log_events(display.line, log_format, site.clock, verbose=verbose)

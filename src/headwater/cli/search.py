@@ -14,8 +14,8 @@ import typer
 from headwater.cli.failures import Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
 from headwater.cli.output import say, tell, write_json
+from headwater.journal import GENERATION
 from headwater.settings.failures import listed
-from headwater.wiring import GENERATION
 
 _INDENT = " " * 3
 _SNIPPET_LINES = 2

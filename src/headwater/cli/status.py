@@ -69,7 +69,7 @@ async def _shape(site: Site, stream: str) -> dict[str, Any]:
     letters = Counter(letter.state for letter in await ledger.dead(frozenset(DeadState)))
     history = site.history(stream)
     marks = await history.watermarks()
-    owner = site.worker_owner()
+    owner = site.journal.worker()
     return {
         "lag": {
             "records": sum(mark.high - mark.committed for mark in marks.values()),

@@ -87,8 +87,7 @@ def acl(
 
 
 async def _plan(config: Path, consent: Consent, json: bool) -> int:
-    from headwater.doctor.kafka import measured
-    from headwater.log.kafka_admin import look
+    from headwater.log.kafka_admin import look, measured
 
     async with opened(config) as site, connected(site) as admin:
         streams, absent = await measured(admin, streams_of(site.settings))
@@ -101,8 +100,7 @@ async def _plan(config: Path, consent: Consent, json: bool) -> int:
 
 
 async def _apply(config: Path, consent: Consent, json: bool) -> int:
-    from headwater.doctor.kafka import measured
-    from headwater.log.kafka_admin import bring
+    from headwater.log.kafka_admin import bring, measured
 
     done: list[Step] = []
 

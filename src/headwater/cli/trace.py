@@ -10,9 +10,9 @@ import typer
 
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
 from headwater.cli.output import rough, say, tell, write_json
+from headwater.journal import GENERATION
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import Receipt
-from headwater.wiring import GENERATION
 
 _HOPS = ("changed", "appended", "read", "embedded", "applied", "settled")
 

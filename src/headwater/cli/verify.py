@@ -38,7 +38,7 @@ async def _verify(config: Path, stream: str, repair: bool, json: bool) -> int:
         subject = site.subject(stream)
         if repair:
             await subject.reader.generation()  # says what is missing before the lock's file is made
-            with site.lock():
+            with site.journal.lock():
                 repaired = await mend(subject, site.tools(stream))
             tell(f"{counted(repaired.mended, 'document')} mended")
             if repaired.removed:

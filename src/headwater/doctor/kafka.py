@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError, Retry, Unreachable
@@ -20,7 +20,7 @@ from headwater.log.health import (
     judge_stream,
     judge_topic,
 )
-from headwater.log.kafka_admin import KafkaAdmin, look
+from headwater.log.kafka_admin import KafkaAdmin, look, measured
 from headwater.log.topic_plan import FoundTopic
 from headwater.log.topics import (
     Policy,
@@ -49,21 +49,6 @@ class Examination:
 
     findings: list[Finding]
     reached: bool = True
-
-
-async def measured(admin: KafkaAdmin, streams: Sequence[StreamLog]) -> tuple[list[StreamLog], list[str]]:
-    """Return the streams with the partitions that other systems' topics have, and the topics that cannot be seen.
-
-    A stream whose topic cannot be seen is left out.
-    """
-    others = await admin.topics(stream.topic for stream in streams if stream.topic is not None)
-    seen = {name: topic for name, topic in others.items() if not topic.hidden}
-    known = [
-        replace(stream, partitions=seen[stream.topic].partitions) if stream.topic else stream
-        for stream in streams
-        if stream.topic is None or stream.topic in seen
-    ]
-    return known, sorted({stream.topic for stream in streams if stream.topic} - set(seen))
 
 
 async def examine(admin: KafkaAdmin, subject: KafkaSubject, clock: Clock) -> Examination:

@@ -228,6 +228,8 @@ def screen(recipe: Recipe, change: Waiting) -> tuple[Waiting, bool]:
         return change, False
     try:
         return change, is_removal(change, passes=recipe.passes(change))
+    except Reject as reject:
+        reason = reject.reason
     except Exception as error:  # noqa: BLE001 (a defect of the filter hurts this change only)
         reason = f"the filter failed with {type(error).__name__}"
     return (

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, wait
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from confluent_kafka import (
@@ -35,7 +36,7 @@ from headwater.log.kafka_client import KAFKA, Connection, OnThread, Trouble, opt
 from headwater.log.kafka_follower import Appender, Follower
 from headwater.log.kafka_records import CONTENT_TYPE
 from headwater.log.topic_plan import TAKEN, Action, Consent, FoundTopic, Step, plan
-from headwater.log.topics import TopicSpec, declaration, declared_topics
+from headwater.log.topics import StreamLog, TopicSpec, declaration, declared_topics
 
 T = TypeVar("T")
 
@@ -336,6 +337,21 @@ def _names(operations: Iterable[AclOperation] | None) -> frozenset[str] | None:
     if operations is None:
         return None
     return frozenset("".join(part.capitalize() for part in it.name.split("_")) for it in operations)
+
+
+async def measured(admin: KafkaAdmin, streams: Sequence[StreamLog]) -> tuple[list[StreamLog], list[str]]:
+    """Return the streams with the partitions that other systems' topics have, and the topics that cannot be seen.
+
+    A stream whose topic cannot be seen is left out.
+    """
+    others = await admin.topics(stream.topic for stream in streams if stream.topic is not None)
+    seen = {name: topic for name, topic in others.items() if not topic.hidden}
+    known = [
+        replace(stream, partitions=seen[stream.topic].partitions) if stream.topic else stream
+        for stream in streams
+        if stream.topic is None or stream.topic in seen
+    ]
+    return known, sorted({stream.topic for stream in streams if stream.topic} - set(seen))
 
 
 async def look(admin: KafkaAdmin, specs: Sequence[TopicSpec], consent: Consent = NO_CONSENT) -> list[Step]:

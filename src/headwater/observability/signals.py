@@ -30,3 +30,7 @@ class Event(StrEnum):
 
 #: Takes an event and its fields. Must not block and must not raise.
 Emit = Callable[[Event, dict[str, Any]], None]
+
+
+def unheard(_event: Event, _fields: dict[str, Any]) -> None:
+    """For what is done while nobody listens."""
