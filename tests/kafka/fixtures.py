@@ -17,13 +17,15 @@ from tests.kafka import java
 from tests.kafka.broker import Broker
 from tests.kafka.client import Kafka
 from tests.kafka.cluster import Cluster
+from tests.kafka.connect import Connect, ConnectWorker
 from tests.kafka.postgres import Postgres, PostgresServer
+from tests.kafka.registry import RegistryServer
 from tests.kafka.runwide import State, once
 from tests.kafka.secured import LISTENERS, Secured, SecuredBroker
 from tests.kafka.tiered import Tiered, TieredBroker
 
 #: A test that uses one of these runs against a real broker.
-BROKERS = ("kafka", "start_broker", "kafka_proxied", "kafka_cluster", "kafka_secured", "kafka_tiered")
+BROKERS = ("kafka", "start_broker", "kafka_proxied", "kafka_cluster", "kafka_secured", "kafka_tiered", "connect")
 
 
 def needs(*groups: str) -> None:
@@ -122,6 +124,32 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Postgres:
 
     state = once(tmp_path_factory, "postgres", start)
     return Postgres(int(state["port"]), Path(state["programs"]))
+
+
+@pytest.fixture(scope="session")
+def connect(tmp_path_factory: pytest.TempPathFactory, kafka: Kafka) -> Connect:
+    """A Connect worker on the shared broker, with Debezium, that the whole run shares."""
+    needs("broker", "debezium")
+
+    def start(owner: int) -> State:
+        worker = ConnectWorker(kafka.bootstrap, owner=owner).start()
+        worker.leave()
+        return {"port": str(worker.view.port)}
+
+    return Connect(int(once(tmp_path_factory, "connect", start)["port"]))
+
+
+@pytest.fixture(scope="session")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The address of a schema registry that the whole run shares: subjects are named for the test's own topics."""
+    needs("registry")
+
+    def start(owner: int) -> State:
+        server = RegistryServer(owner=owner).start()
+        server.leave()
+        return {"url": server.url}
+
+    return once(tmp_path_factory, "registry", start)["url"]
 
 
 @pytest.fixture
