@@ -17,6 +17,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -90,6 +91,8 @@ def provide(groups: Sequence[str]) -> None:
         return
     BUILD.mkdir(parents=True, exist_ok=True)
     with locked(BUILD / ".fetching"):
+        for left in BUILD.glob(".fetching-*"):
+            shutil.rmtree(left, ignore_errors=True)
         for group in wanted:
             if not (home() / group / ".whole").exists():
                 provide_group(group, [pin for pin in pins(LOCK.read_text()) if pin.group == group])
