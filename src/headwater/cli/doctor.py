@@ -13,7 +13,8 @@ import typer
 from headwater.cli.failures import Exit
 from headwater.cli.options import Config, Json, config_of, opened, perform
 from headwater.cli.output import counted, say, tell, write_json
-from headwater.cli.topics import connected, kafka_of, policy_of, streams_of
+from headwater.cli.topics import connected, kafka_of
+from headwater.journal import topics_of
 from headwater.observability.findings import Finding, Severity, sound
 
 if TYPE_CHECKING:
@@ -59,9 +60,8 @@ async def _kafka(site: Site) -> Examination:
     from headwater.doctor.kafka import KafkaSubject, examine
 
     log = kafka_of(site.settings)
-    subject = KafkaSubject(
-        policy_of(log), streams_of(site.settings), log.receipts == "transactional", log.rebalance == "consumer"
-    )
+    policy, streams = topics_of(site.settings, log)
+    subject = KafkaSubject(policy, streams, log.receipts == "transactional", log.rebalance == "consumer")
     async with connected(site) as admin:
         return await examine(admin, subject, site.clock)
 

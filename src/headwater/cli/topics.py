@@ -14,9 +14,10 @@ from headwater.cli.failures import Exit
 from headwater.cli.options import Config, Json, config_of, opened, perform
 from headwater.cli.output import counted, say, tell, write_json
 from headwater.errors import Misconfigured
+from headwater.journal import topics_of
 from headwater.log.acls import ROLES, Grant, Role, grants
 from headwater.log.topic_plan import Action, Consent, Step
-from headwater.log.topics import Policy, StreamLog, topic_specs
+from headwater.log.topics import topic_specs
 
 if TYPE_CHECKING:
     from headwater.log.kafka_admin import KafkaAdmin
@@ -90,8 +91,9 @@ async def _plan(config: Path, consent: Consent, json: bool) -> int:
     from headwater.log.kafka_admin import look, measured
 
     async with opened(config) as site, connected(site) as admin:
-        streams, absent = await measured(admin, streams_of(site.settings))
-        steps = await look(admin, topic_specs(policy_of(kafka_of(site.settings)), streams), consent)
+        policy, wanted = topics_of(site.settings, kafka_of(site.settings))
+        streams, absent = await measured(admin, wanted)
+        steps = await look(admin, topic_specs(policy, streams), consent)
     if json:
         write_json({"steps": list(map(_shape, steps)), "absent": absent})
     else:
@@ -110,8 +112,9 @@ async def _apply(config: Path, consent: Consent, json: bool) -> int:
             say(f"{_DONE[step.action]} {step.spec.name}: {step.detail}")
 
     async with opened(config) as site, connected(site) as admin:
-        streams, absent = await measured(admin, streams_of(site.settings))
-        left = await bring(admin, topic_specs(policy_of(kafka_of(site.settings)), streams), consent, took)
+        policy, wanted = topics_of(site.settings, kafka_of(site.settings))
+        streams, absent = await measured(admin, wanted)
+        left = await bring(admin, topic_specs(policy, streams), consent, took)
     if json:
         write_json({"done": list(map(_shape, done)), "left": list(map(_shape, left)), "absent": absent})
     else:
@@ -124,7 +127,7 @@ async def _apply(config: Path, consent: Consent, json: bool) -> int:
 async def _acl(config: Path, principal: str, role: Role | None, json: bool) -> None:
     async with opened(config) as site:
         log = kafka_of(site.settings)
-        streams = streams_of(site.settings)
+        _, streams = topics_of(site.settings, log)
     needed = {it: grants(it, log.prefix, streams) for it in ([role] if role else Role)}
     if json:
         roles = {it.value: [_grant(grant, principal) for grant in those] for it, those in needed.items()}
@@ -150,23 +153,11 @@ def kafka_of(settings: Settings) -> KafkaLog:
     return log
 
 
-def policy_of(log: KafkaLog) -> Policy:
-    """Return what the configuration says about all topics."""
-    return Policy(log.prefix, log.replication, log.cleanup, log.keep_s, log.largest_bytes)
-
-
-def streams_of(settings: Settings) -> list[StreamLog]:
-    """Return what each stream asks of its log. The partitions of another system's topic are not known here."""
-    return [
-        StreamLog(name, it.partitions, it.replay_s, it.topic.name if it.topic else None)
-        for name, it in settings.streams.items()
-    ]
-
-
 @asynccontextmanager
 async def connected(site: Site) -> AsyncIterator[KafkaAdmin]:
     """Connect to the Kafka, and let go of it."""
     log = kafka_of(site.settings)
+    _ = site.journal  # says so when Kafka's client is not installed
     from headwater.log.kafka_admin import KafkaAdmin
 
     admin = KafkaAdmin(log.client(), site.clock)
