@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-demo: install corpus ## the main job on real documents: load, edit, delete, search, kill, restart, verify
+demo: install build/corpus/report.json ## the main job on real documents: load, edit, delete, search, kill, restart, verify
 	$(BIN)/headwater demo --archives build/corpus/archives
 
 test: install corpus kafka registry ## every test; on a laptop what lacks a service is skipped, in CI it fails
@@ -52,10 +52,14 @@ simulate: install ## SEEDS=20000 schedules of the engine, with every fault
 crash: install ## N=200 times SIGKILL at named points
 	$(BIN)/python -m tests.crash $(N)
 
-corpus: install build/corpus/report.json ## the release history of a real package's documentation
+corpus: install build/corpus/report.json build/corpus/records/report.json ## real release histories: documents, and records
 
 build/corpus/report.json: tools/corpus.py
 	$(BIN)/python tools/corpus.py build/corpus
+	@touch $@
+
+build/corpus/records/report.json: tools/records.py
+	$(BIN)/python tools/records.py build/corpus/records
 	@touch $@
 
 kafka: install ## the jars of a real Kafka broker, for the tests
