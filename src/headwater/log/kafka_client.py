@@ -207,8 +207,8 @@ class OnThread:
     async def close(self, last: Callable[[], None]) -> None:
         """Run `last` after all calls, and end the thread. Idempotent."""
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
-        with suppress(HeadwaterError, RuntimeError):
-            await self.call("closing", last)
+        with suppress(KafkaException, RuntimeError):
+            await asyncio.get_running_loop().run_in_executor(self._executor, last)
         self._executor.shutdown(wait=False)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
-from headwater.errors import Halt, Retry
+from headwater.errors import Halt, Reject, Retry
 from headwater.log.kafka_client import (
     KAFKA,
     REQUEST_S,
@@ -49,28 +50,30 @@ class Follower:
     def __repr__(self) -> str:
         return f"Follower({self._topic!r}, next {self._next})"
 
-    async def catch_up(self) -> None:
-        """Return when everything that the topic held at the call is folded. Raise Retry when the brokers are away."""
-        await self._thread.call(f"reading {self._topic}", self._to_the_end, self._topic)
+    async def catch_up(self, past: int = -1) -> None:
+        """Return when everything that was committed to the topic before the call is folded, and the record at `past`:
+        it may lie behind a transaction that is open still. Raise Retry when the brokers are away.
+        """
+        await self._thread.call(f"reading {self._topic}", lambda: self._to_the_end(past), self._topic)
 
-    def _to_the_end(self) -> None:
+    def _to_the_end(self, past: int) -> None:
         consumer = self._consumer
         if consumer is None:
             consumer = self._consumer = Consumer(reading(self._connection, self._trouble))
-            consumer.assign([TopicPartition(self._topic, 0, OFFSET_BEGINNING)])
         low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=REQUEST_S, cached=False)
         if low > self._next:
             detail = f"the topic {self._topic} is trimmed to offset {low}, and needed from {self._next}"
             raise Halt("log-truncation-gap", detail, "It must keep everything: restore it, see `headwater topics plan`")
+        end = max(end, past + 1)
         if self._next >= end:
             return
-        # Paused between two calls: a client that fetches in vain keeps itself and the broker busy.
-        place = [TopicPartition(self._topic, 0)]
-        consumer.resume(place)
+        # Not assigned between two calls: a client that fetches in vain keeps itself and the broker busy. Paused, it
+        # would need a second to go on.
+        consumer.assign([TopicPartition(self._topic, 0, self._next)])
         try:
             self._read(consumer, end)
         finally:
-            consumer.pause(place)
+            consumer.unassign()
 
     def _read(self, consumer: Consumer, end: int) -> None:
         deadline = self._clock.monotonic() + REQUEST_S
@@ -111,26 +114,30 @@ class Appender:
         self._thread = OnThread("kafka-appender", self._trouble)
         self._producer: Producer | None = None
 
-    async def append(self, topic: str, records: Sequence[Outgo]) -> None:
-        """Append (key, value, headers) in order, each to the partition of its key.
+    async def append(self, topic: str, records: Sequence[Outgo]) -> int:
+        """Append (key, value, headers) in order, each to the partition of its key. Return the last one's offset.
 
         Raise Retry when the brokers are away: then a beginning of them may have been appended. Raise Reject, with the
-        index, when the topic takes no record so large.
+        index, when the topic takes no record so large: then the others may have been.
         """
-        await self._thread.call(f"writing to {topic}", lambda: self._write(topic, records), topic)
+        return await self._thread.call(f"writing to {topic}", lambda: self._write(topic, records), topic)
 
-    def _write(self, topic: str, records: Sequence[Outgo]) -> None:
+    def _write(self, topic: str, records: Sequence[Outgo]) -> int:
         producer = self._producer
         if producer is None:
             producer = self._producer = Producer(producing(self._connection, self._trouble))
-        failed: list[KafkaError] = []
+        failed: list[tuple[int, KafkaError]] = []
+        last = -1
 
-        def delivered(error: KafkaError | None, _message: Message) -> None:
+        def delivered(index: int, error: KafkaError | None, message: Message) -> None:
+            nonlocal last
             if error is not None:
-                failed.append(error)
+                failed.append((index, error))
+            elif index == len(records) - 1:
+                last = offset_of(message)
 
-        for key, value, headers in records:
-            send(producer, topic, value, key=key, headers=headers, on_delivery=delivered)
+        for index, (key, value, headers) in enumerate(records):
+            send(producer, topic, value, key=key, headers=headers, on_delivery=partial(delivered, index))
         left = producer.flush(REQUEST_S)
         if failed or left:
             # What is still queued would be sent some time later, after its repeat: the next call has a new producer.
@@ -138,12 +145,17 @@ class Appender:
             self._producer = None
             self._trouble.check()
             if failed:
-                raise translated(failed[0], f"writing to {topic}", topic)
+                index, cause = min(failed, key=lambda it: it[0])
+                error = translated(cause, f"writing to {topic}", topic)
+                raise Reject(error.reason, index) if isinstance(error, Reject) else error
             raise Retry(KAFKA, self._trouble.cause(f"writing to {topic} takes too long"))
+        return last
 
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
-        await self._thread.close(lambda: None)
+        await self._thread.close(self._leave)
+
+    def _leave(self) -> None:
         self._producer = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
@@ -56,7 +57,8 @@ class KafkaHistory:
         self._trouble = Trouble()
         self._thread = OnThread("kafka-history", self._trouble)
         self._admin: AdminClient | None = None
-        self._idle: list[Consumer] = []
+        self._open: list[Consumer] = []
+        self._idle: list[Consumer] = []  # those of them that read nothing now
         self._marker_life: tuple[float | None] | None = None
 
     def __repr__(self) -> str:
@@ -149,15 +151,23 @@ class KafkaHistory:
                         return
                     yield record
         finally:
-            await self._thread.call("reading", consumer.unassign, self._topic)
-            self._idle.append(consumer)
+            with suppress(RuntimeError):  # the history was closed before it noticed that the reading was given up
+                await self._thread.call("reading", partial(self._end, consumer), self._topic)
 
     def _begin(self, partition: int, start: int) -> Consumer:
         # librdkafka fetches ahead of what is asked for; as much of it as this is held.
         ahead = {"queued.max.messages.kbytes": 8192, "queued.min.messages": 10_000}
-        consumer = self._idle.pop() if self._idle else Consumer(reading(self._connection, self._trouble) | ahead)
+        if self._idle:
+            consumer = self._idle.pop()
+        else:
+            consumer = Consumer(reading(self._connection, self._trouble) | ahead)
+            self._open.append(consumer)
         consumer.assign([TopicPartition(self._topic, partition, start)])
         return consumer
+
+    def _end(self, consumer: Consumer) -> None:
+        consumer.unassign()
+        self._idle.append(consumer)
 
     def _page(self, consumer: Consumer, start: int) -> tuple[list[Record], int]:
         """Return the next records, and where the reading stands then."""
@@ -187,8 +197,9 @@ class KafkaHistory:
         await self._thread.close(self._leave)
 
     def _leave(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        while self._open:
+            self._open.pop().close()
+        self._admin = None
 
 
 def record_of(message: Message) -> Record:

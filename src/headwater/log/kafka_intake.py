@@ -70,10 +70,13 @@ class Statistics(NamedTuple):
 
 
 class News(NamedTuple):
-    """What became of the assignment: the same partition is never in both."""
+    """What became of the assignment: the same partition is never in both. `number` is what hands over all that is
+    revoked up to here.
+    """
 
     assigned: Mapping[int, int]
     revoked: frozenset[int]
+    number: int
 
 
 class _Buffer:
@@ -85,6 +88,29 @@ class _Buffer:
         self.paused = False
         self.end: int | None = None
         self.next: int = -1
+
+
+class Claim:
+    """A reader's hold on some partitions, as it was when a settlement began."""
+
+    def __init__(self, thread: ConsumerThread, tokens: Mapping[int, int]) -> None:
+        self._thread = thread
+        self.tokens = tokens
+
+    @property
+    def consumer(self) -> Consumer | None:
+        """The group's member."""
+        return self._thread.consumer
+
+    def membership(self, *, newer: bool = False) -> object | None:
+        """Return what the group knows this member by; with `newer`, as of now and not of a moment ago. Blocks a little;
+        None when the hold is no longer what it was.
+
+        The group fences members, not partitions: it lets a member of today's generation commit for any of them. So the
+        look at the partitions comes after that at the membership: what went between the two went with a newer one.
+        """
+        metadata = self._thread.membership(newer=newer)
+        return metadata if self._thread.claim(self.tokens).tokens == self.tokens else None
 
 
 class ConsumerThread:
@@ -106,17 +132,20 @@ class ConsumerThread:
         self._trouble = Trouble()
         self._lock = threading.Lock()
         self._buffers: dict[int, _Buffer] = {}
-        self._held: set[int] = set()
+        self._held: dict[int, int] = {}  # each partition with its assignment's number
+        self._assignments = 0
         self._assigned: dict[int, int] = {}
         self._revoked: set[int] = set()
+        self._revocations = 0
+        self._handed_over = 0  # the last of them that the engine let go
         self._fresh: set[int] = set()  # assigned during the consume call that is under way
         self._reclaim: set[int] = set()
-        self._handed_over = threading.Event()
         self._closing = threading.Event()
         self._failure: HeadwaterError | None = None
         self._turn = 0
         self._metadata: object | None = None
-        self._turned = threading.Condition(self._lock)
+        self._asked = self._noted = 0  # questions for the membership, and the last that is answered
+        self._moved = threading.Condition(self._lock)
         self.consumer: Consumer | None = None
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
@@ -127,7 +156,8 @@ class ConsumerThread:
     def close(self) -> None:
         """Leave the group. Blocks until it is left."""
         self._closing.set()
-        self._handed_over.set()
+        with self._moved:
+            self._moved.notify_all()
         if self._thread.is_alive():
             # A client whose brokers are away may take its time; the process does not wait for it.
             self._thread.join(REQUEST_S)
@@ -151,19 +181,23 @@ class ConsumerThread:
         with self._lock:
             if not self._assigned and not self._revoked:
                 return None
-            news = News(dict(self._assigned), frozenset(self._revoked))
+            news = News(dict(self._assigned), frozenset(self._revoked), self._revocations)
             self._assigned.clear()
             self._revoked.clear()
             return news
 
-    def hand_over(self) -> None:
-        """Let go of what was revoked: nothing more of it is settled."""
-        self._handed_over.set()
+    def hand_over(self, number: int) -> None:
+        """Let go of what was revoked, up to the news of this number: nothing more of it is settled."""
+        with self._moved:
+            self._handed_over = max(number, self._handed_over)
+            self._moved.notify_all()
 
-    def holds(self, partitions: Iterable[int]) -> frozenset[int]:
-        """Return those of these partitions that are this reader's still."""
+    def claim(self, partitions: Iterable[int]) -> Claim:
+        """Return the hold on those of these partitions that are this reader's still. One that went and came back counts
+        when the engine has heard of it.
+        """
         with self._lock:
-            return frozenset(partitions) & self._held
+            return Claim(self, {at: self._held[at] for at in partitions if at in self._held.keys() - self._assigned})
 
     def reclaim(self, partitions: Iterable[int]) -> None:
         """Begin anew with these partitions, as far as they turn out to be this reader's all the same."""
@@ -171,19 +205,20 @@ class ConsumerThread:
             self._reclaim.update(partitions)
 
     def membership(self, *, newer: bool = False) -> object | None:
-        """Return what the group knows this member by; with `newer`, as of now and not of a moment ago. Blocks a little;
-        None when the thread has ended.
-        """
-        with self._turned:
+        """Return what the group knows this member by; with `newer`, as of now. None when the thread has ended."""
+        with self._moved:
             if newer:
-                self._turned.wait(2 * _STEP_S + HAND_OVER_S)
+                self._asked += 1
+                asked = self._asked
+                self._moved.notify_all()
+                self._moved.wait_for(lambda: self._noted >= asked or self._closing.is_set(), REQUEST_S)
             return self._metadata if self._thread.is_alive() else None
 
     def take(self, max_records: int, max_bytes: int) -> tuple[list[Record], dict[int, int]]:
-        """Return records of all partitions in turns, and the ends that lie behind a gap."""
+        """Return records of all partitions in turns, and the ends that lie behind a gap. News comes before them."""
         with self._lock:
             wanted = sorted(self._buffers)
-            if not wanted or not max_records:
+            if not wanted or not max_records or self._assigned or self._revoked:
                 return [], {}
             self._turn = (self._turn + 1) % len(wanted)
 
@@ -227,13 +262,18 @@ class ConsumerThread:
             if self.consumer is not None:
                 with suppress(KafkaException, RuntimeError):
                     self.consumer.close()
+            with self._lock:
+                self._held.clear()
 
     def _note_membership(self, consumer: Consumer) -> None:
         # Asked on this thread only: from another one the client waits for this one, and all of Python with it.
+        with self._lock:
+            asked = self._asked
         metadata = consumer.consumer_group_metadata()
-        with self._turned:
+        with self._moved:
             self._metadata = metadata
-            self._turned.notify_all()
+            self._noted = asked
+            self._moved.notify_all()
 
     def _fail(self, failure: HeadwaterError) -> None:
         with self._lock:
@@ -246,15 +286,19 @@ class ConsumerThread:
         with self._lock:
             for message in messages:
                 error = message.error()
-                partition = partition_of(message)
-                if error is not None:
+                if error is not None and error.code() != KafkaError._PARTITION_EOF:
                     self._hear(error, message)
                     continue
+                partition = partition_of(message)
                 if partition in self._fresh:
                     # It may have been fetched before the assignment: its place among the others is not certain.
                     stale.add(partition)
                 buffer = self._buffers.get(partition)
-                if buffer is not None and partition not in stale:
+                if buffer is None or partition in stale:
+                    continue
+                if error is not None:
+                    buffer.end = message.offset()
+                else:
                     record = record_of(message)
                     buffer.records.append(record)
                     buffer.size_bytes += record.size_bytes
@@ -273,12 +317,7 @@ class ConsumerThread:
                 consumer.incremental_assign([place])
 
     def _hear(self, error: KafkaError, message: Message) -> None:
-        """Take an error that came in the place of a record. Called with the lock."""
-        if error.code() == KafkaError._PARTITION_EOF:
-            buffer = self._buffers.get(partition_of(message))
-            if buffer is not None and partition_of(message) not in self._fresh:
-                buffer.end = message.offset()
-            return
+        """Take an error that came in the place of a record; not each is about a partition. Called with the lock."""
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
             where = f"partition {message.partition()} of {self._topic}"
             detail = f"{where} is needed from offset {message.offset()}, which the log does not hold"
@@ -324,13 +363,13 @@ class ConsumerThread:
     def _begin_anew(self, consumer: Consumer) -> None:
         """Hand out again what was given up although it is still this reader's."""
         with self._lock:
-            wanted = self._reclaim & self._held
+            wanted = self._reclaim & self._held.keys()
             self._reclaim.clear()
         if not wanted:
             return
         starts = self._committed(consumer, wanted)
         self._restart(consumer, starts)
-        self._begin(starts)
+        self._begin(consumer, starts)
 
     # --- the group's callbacks: they run in the consume calls
 
@@ -339,14 +378,17 @@ class ConsumerThread:
             return
         starts = self._committed(consumer, {it.partition for it in partitions})
         consumer.incremental_assign([TopicPartition(self._topic, at, offset) for at, offset in starts.items()])
-        self._begin(starts)
+        self._begin(consumer, starts)
 
-    def _begin(self, starts: Mapping[int, int]) -> None:
+    def _begin(self, consumer: Consumer, starts: Mapping[int, int]) -> None:
+        # The client remembers from a former time that it was paused.
+        consumer.resume([TopicPartition(self._topic, partition) for partition in starts])
         with self._lock:
             for partition, offset in starts.items():
                 buffer = self._buffers[partition] = _Buffer()
                 buffer.next = offset
-                self._held.add(partition)
+                self._assignments += 1
+                self._held[partition] = self._assignments
                 self._fresh.add(partition)
                 self._assigned[partition] = offset
                 self._revoked.discard(partition)
@@ -358,10 +400,12 @@ class ConsumerThread:
         while True:
             try:
                 found = consumer.committed(wanted, timeout=REQUEST_S)
+                if errors := [it.error for it in found if it.error is not None]:
+                    raise KafkaException(errors[0])
                 lows = {
                     it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0]
                     for it in found
-                    if it.offset < 0 and it.error is None
+                    if it.offset < 0
                 }
             except KafkaException as raised:
                 error = translated(raised.args[0], "asking for committed offsets", self._topic)
@@ -375,28 +419,48 @@ class ConsumerThread:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         going = {it.partition for it in partitions}
-        self._handed_over.clear()
-        told = self._give_up(going)
+        number = self._give_up(going)
         self._notify()
-        if told and not self._closing.is_set():
-            self._handed_over.wait(HAND_OVER_S)
-        with self._lock:
-            self._held -= going
-        consumer.incremental_unassign(partitions)
+        if number:
+            self._await_hand_over(consumer, number)
+        self._let_go(consumer, partitions)
+
+    def _await_hand_over(self, consumer: Consumer, number: int) -> None:
+        """Wait until the engine has settled what it could. Meanwhile this thread answers what a settlement asks of it:
+        the group's generation is a newer one already.
+        """
+        deadline = self._clock.monotonic() + HAND_OVER_S
+        while True:
+            self._note_membership(consumer)
+            with self._moved:
+                left_s = deadline - self._clock.monotonic()
+                self._moved.wait_for(lambda: self._is_over(number) or self._asked > self._noted, left_s)
+                if self._is_over(number) or self._clock.monotonic() >= deadline:
+                    return
+
+    def _is_over(self, number: int) -> bool:
+        return self._handed_over >= number or self._closing.is_set()
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        going = {it.partition for it in partitions}
-        self._give_up(going)
-        with self._lock:
-            self._held -= going
+        self._give_up({it.partition for it in partitions})
+        self._let_go(consumer, partitions)
         self._notify()
-        consumer.incremental_unassign(partitions)
 
-    def _give_up(self, partitions: set[int]) -> bool:
-        """Take nothing more in. Tell whether the engine has to let go of any: it may not have heard of them yet."""
+    def _give_up(self, partitions: set[int]) -> int:
+        """Take nothing more in. Return the number with which the engine lets go, 0 when none of it was its own."""
         with self._lock:
             for partition in partitions:
                 self._buffers.pop(partition, None)
                 self._assigned.pop(partition, None)
-            self._revoked |= partitions & self._held
-            return bool(self._revoked)
+            mine = partitions & self._held.keys()
+            if not mine:
+                return 0
+            self._revoked |= mine
+            self._revocations += 1
+            return self._revocations
+
+    def _let_go(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        with self._lock:
+            for it in partitions:
+                self._held.pop(it.partition, None)
+        consumer.incremental_unassign(partitions)

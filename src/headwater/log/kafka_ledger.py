@@ -48,9 +48,9 @@ class LetterBook:
     def _fold(self, message: Message) -> None:
         self.letters.take(decode_event(message.value() or b""))
 
-    async def catch_up(self) -> None:
-        """Learn of every event that the topic holds."""
-        await self._follower.catch_up()
+    async def catch_up(self, past: int = -1) -> None:
+        """Learn of every event that the topic holds, and of the one at offset `past` however long that takes."""
+        await self._follower.catch_up(past)
 
     def record(self, event: LetterEvent, changes: str) -> tuple[bytes, bytes, Headers]:
         """Return an event's record. A letter's first event carries what Kafka Connect's dead letters carry."""
@@ -117,7 +117,7 @@ class KafkaLedger:
                 if receipt:
                     seen.setdefault(receipt.outcome, _Digests()).add(receipt)
             elif settled := decode_usage(record.value or b"", self._generation):
-                paid[settled.settlement] = settled.usage
+                paid.setdefault(settled.settlement, settled.usage)
         outcomes = {str(outcome): digests.count() for outcome, digests in seen.items()}
         return Totals(outcomes, sum(paid.values(), start=Usage()))
 
@@ -141,8 +141,8 @@ class KafkaLedger:
             state=state,
             writer=writer,
         )
-        await self._appender.append(self._book.topic, [self._book.record(event, "")])
-        await self._book.catch_up()
+        at = await self._appender.append(self._book.topic, [self._book.record(event, "")])
+        await self._book.catch_up(past=at)
         return self._book.letters.won(writer)
 
     async def close(self) -> None:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, ParamSpec
 
 from confluent_kafka import Consumer
 
 from headwater.clock import Clock, Ids
 from headwater.errors import Lost
+from headwater.log.codecs.records import TRACE_HEADER
 from headwater.log.kafka_client import Connection, Trouble, reading
-from headwater.log.kafka_intake import ConsumerThread, News, Statistics
+from headwater.log.kafka_intake import Claim, ConsumerThread, News, Statistics
 from headwater.log.kafka_ledger import LetterBook
 from headwater.log.kafka_records import (
     CONTENT_TYPE,
@@ -21,6 +24,7 @@ from headwater.log.kafka_records import (
     encode_usage,
     of_receipt,
     receipt_key,
+    settlement_name,
 )
 from headwater.log.kafka_registry import KafkaRegistry
 from headwater.log.kafka_settling import Entry, Mode, Outdated, Settler
@@ -28,6 +32,8 @@ from headwater.log.port import Batch
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import Settlement, Usage
 from headwater.observability.signals import Emit, Event
+
+P = ParamSpec("P")
 
 
 @dataclass(frozen=True)
@@ -76,10 +82,11 @@ class KafkaReader:
         self._thread: ConsumerThread | None = None
         self._arrived = asyncio.Event()
         self._committed: dict[int, int] = {}
+        self._joining = asyncio.Lock()
         self._news: News | None = None
         self._known: set[LetterKey] = set()  # letters that this reader opened itself
         self._last: tuple[Settlement, list[Entry]] | None = None
-        self._handing_over = False
+        self._handing_over = 0  # the number of the news that the next poll hands over
         self._secret = b""
         self._closed = False
 
@@ -108,10 +115,12 @@ class KafkaReader:
         return Consumer(reading(self._connection, trouble) | settings)
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
-        thread = self._thread or await self._join()
+        thread = await self._join()
+        if thread is None:
+            return Batch()
         if self._handing_over:
-            self._handing_over = False
-            thread.hand_over()
+            thread.hand_over(self._handing_over)
+            self._handing_over = 0
         deadline = self._clock.monotonic() + wait_s
         while not self._closed:  # `close` may come while this waits
             self._arrived.clear()
@@ -126,15 +135,24 @@ class KafkaReader:
                 continue
         return Batch()
 
-    async def _join(self) -> ConsumerThread:
-        self._secret = await self._registry.secret(self._names.stream)
-        await self._book.catch_up()
-        loop = asyncio.get_running_loop()
-        wake = _from_thread(loop, self._arrived.set)
-        thread = ConsumerThread(self._make, self._names.changes, self._clock, wake, self._tell)
-        self._thread = thread
-        thread.start()
-        return thread
+    async def _join(self) -> ConsumerThread | None:
+        """Return the thread, which has been started. None: the reader is closed."""
+        async with self._joining:
+            if self._closed:
+                return None
+            if self._thread is None:
+                await self._prepare()
+                loop = asyncio.get_running_loop()
+                wake, tell = _from_thread(loop, self._arrived.set), _from_thread(loop, self._tell)
+                self._thread = ConsumerThread(self._make, self._names.changes, self._clock, wake, tell)
+                self._thread.start()
+            return self._thread
+
+    async def _prepare(self) -> None:
+        """Learn what settling needs to know, once."""
+        if not self._secret:
+            await self._book.catch_up()
+            self._secret = await self._registry.secret(self._names.stream)
 
     async def _look(self, thread: ConsumerThread, max_records: int, max_bytes: int) -> Batch | None:
         self._news = news = self._news or thread.news()
@@ -142,8 +160,7 @@ class KafkaReader:
             # A letter that the last owner opened must be known before any receipt of its change is written.
             await self._book.catch_up()
             self._news = None
-            self._handing_over = bool(news.revoked)
-            self._committed = {at: it for at, it in self._committed.items() if at not in news.revoked}
+            self._handing_over = news.number if news.revoked else 0
             self._committed.update(news.assigned)
             fields = {"assigned": sorted(news.assigned), "revoked": sorted(news.revoked)}
             self._emit(Event.PARTITIONS_MOVED, fields)
@@ -152,26 +169,39 @@ class KafkaReader:
         return Batch(records=records, ends=ends) if records or ends else None
 
     async def settle(self, settlement: Settlement) -> None:
+        await self._prepare()
         thread = self._thread
-        held = thread.holds(settlement.frontier) if thread else frozenset()
-        if lost := frozenset(settlement.frontier) - held:
-            raise Lost(lost)
-        offsets = {at: it for at, it in settlement.frontier.items() if it > self._committed.get(at, -1)}
+        claim = self._claim(settlement)
         if self._last is None or self._last[0] is not settlement:
             # A repeat after a doubtful end writes the very same records, or what it cost would count twice.
             self._last = (settlement, self._entries(settlement))
         entries = self._last[1]
-        if thread is None or not (entries or offsets):
+        known = self._committed
+        # The group's fence is about offsets: with records to write, they name every partition, also where none moves.
+        offsets = {at: max(it, known[at]) for at, it in settlement.frontier.items() if entries or it > known[at]}
+        if not entries and not offsets:
             return
         try:
-            await self._settler.settle(thread, entries, offsets)
+            await self._settler.settle(claim, entries, offsets)
         except Outdated as outdated:
             self._emit(Event.SETTLEMENT_FENCED, {"partitions": sorted(settlement.frontier)})
-            thread.reclaim(settlement.frontier)
+            if thread is not None:
+                thread.reclaim(settlement.frontier)
             raise Lost(frozenset(settlement.frontier)) from outdated
         for partition, offset in offsets.items():
             if partition in self._committed:
                 self._committed[partition] = max(offset, self._committed[partition])
+
+    def _claim(self, settlement: Settlement) -> Claim | None:
+        """Return this reader's hold on the partitions of the frontier; None where there are none. Raise Lost."""
+        if not settlement.frontier:
+            return None
+        # What was taken from the thread and not handed out yet, the engine has not heard of.
+        unheard = self._news.assigned.keys() if self._news else frozenset()
+        claim = self._thread.claim(settlement.frontier) if self._thread else None
+        if lost := settlement.frontier.keys() - ((claim.tokens.keys() if claim else frozenset()) - unheard):
+            raise Lost(frozenset(lost))
+        return claim
 
     def _entries(self, settlement: Settlement) -> list[Entry]:
         names, headers = self._names, [CONTENT_TYPE]
@@ -181,12 +211,13 @@ class KafkaReader:
                 receipt.place.partition,
                 receipt_key(receipt.document, self._secret),
                 encode_receipt(receipt, names.generation),
-                headers,
+                [*headers, (TRACE_HEADER, receipt.trace)] if receipt.trace else headers,
             )
             for receipt in settlement.receipts
         ]
         if settlement.usage != Usage():
-            value = encode_usage(self._ids.identity(), settlement.usage, names.generation)
+            name = settlement_name(settlement.receipts) or self._ids.identity()
+            value = encode_usage(name, settlement.usage, names.generation)
             entries.append(Entry(names.receipts, 0, None, value, headers))
         now_us = self._clock.now_us()
         for receipt in settlement.receipts:
@@ -200,13 +231,14 @@ class KafkaReader:
         return entries
 
     def _tell(self, statistics: Statistics) -> None:
-        """Tell of the client's statistics. Called on its thread."""
+        """Tell of the client's statistics."""
         self._emit(Event.LOG_MEASURED, statistics._asdict())
 
     async def close(self) -> None:
         self._closed = True
         self._arrived.set()
-        thread = self._thread
+        async with self._joining:
+            thread = self._thread
         if thread is not None:
             await asyncio.get_running_loop().run_in_executor(None, thread.close)
         await self._settler.close()
@@ -214,11 +246,11 @@ class KafkaReader:
         await self._registry.close()
 
 
-def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[[], None]) -> Callable[[], None]:
+def _from_thread(loop: asyncio.AbstractEventLoop, call: Callable[P, None]) -> Callable[P, None]:
     """Return what calls on the loop from any thread; after the loop's end it does nothing."""
 
-    def notify() -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(call)
+    def later(*arguments: P.args, **named: P.kwargs) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(partial(call, *arguments, **named))
 
-    return notify
+    return later

@@ -8,7 +8,7 @@ without a key. Dead letters are events: what is true of a letter is what its eve
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
 import msgspec
@@ -21,7 +21,6 @@ from headwater.model.registry import StreamState
 from headwater.model.version import Place, Version
 
 CONTENT_TYPE: tuple[str, str | bytes | None] = ("content-type", b"application/json")
-TRACE = "traceparent"
 
 
 class _ReceiptLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -52,7 +51,9 @@ class _UsageLine(msgspec.Struct, frozen=True):
 
 
 class Paid(msgspec.Struct, frozen=True):
-    """What one settlement's embedding cost. A settlement that was repeated comes twice, under one name."""
+    """What one settlement's embedding cost. A settlement that was repeated comes twice, under one name: the first
+    counts.
+    """
 
     settlement: str
     usage: Usage
@@ -119,6 +120,14 @@ def decode_receipt(value: bytes, generation: int, document: str = "") -> Receipt
         applied_us=line.applied_us,
         settled_us=line.settled_us,
     )
+
+
+def settlement_name(receipts: Sequence[Receipt]) -> str:
+    """Name a settlement by its receipts: whoever settles the same ones repeats it. Without any it has no name."""
+    if not receipts:
+        return ""
+    keys = (f"{it.version} {it.place.partition} {it.recipe} {it.revision}" for it in receipts)
+    return sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def encode_usage(settlement: str, usage: Usage, generation: int) -> bytes:

@@ -8,7 +8,7 @@ first, offsets after them, for brokers without transactions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -37,9 +37,10 @@ class Outdated(Exception):
 
 
 class Member(Protocol):
-    """A consumer of the group, on whose behalf offsets are committed."""
+    """A consumer of the group, on whose behalf offsets are committed: as long as the partitions are its own."""
 
-    consumer: Consumer | None
+    @property
+    def consumer(self) -> Consumer | None: ...
 
     def membership(self, *, newer: bool = False) -> object | None: ...
 
@@ -67,28 +68,23 @@ class Settler:
         self._producer: Producer | None = None
         self._failed: list[KafkaError] = []
 
-    async def settle(self, member: Member, entries: Sequence[Entry], offsets: Mapping[int, int]) -> None:
-        """Write entries and offsets, durably. Raise Outdated; Retry when the brokers are away: then it may or may not
-        have been written.
+    async def settle(self, member: Member | None, entries: Sequence[Entry], offsets: Mapping[int, int]) -> None:
+        """Write entries and offsets, durably. Without offsets no membership is needed. Raise Outdated; Retry when the
+        brokers are away: then it may or may not have been written.
         """
+        places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
         work = self._transact if self._mode == "transactional" else self._write
-        await self._thread.call("settling", lambda: work(member, entries, self._places(offsets)), self._topic)
-
-    def _places(self, offsets: Mapping[int, int]) -> list[TopicPartition]:
-        return [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        await self._thread.call("settling", lambda: work(member, entries, places), self._topic)
 
     # --- in one transaction
 
-    def _transact(self, member: Member, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
-        try:
-            self._in_one(entries, places, member.membership())
-        except Outdated:
-            # A rebalance that leaves the partitions here changes the group's generation all the same.
-            self._in_one(entries, places, member.membership(newer=True))
+    def _transact(self, member: Member | None, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+        def attempt(metadata: object | None) -> None:
+            self._in_one(entries, places, metadata)
+
+        _fenced(member, places, attempt)
 
     def _in_one(self, entries: Sequence[Entry], places: list[TopicPartition], metadata: object | None) -> None:
-        if metadata is None:
-            raise Outdated
         producer = self._opened()
         try:
             producer.begin_transaction()
@@ -113,7 +109,10 @@ class Settler:
         if self._producer is None:
             # A worker that dies in the middle holds readers up for this long.
             more = {"transactional.id": self._id, "transaction.timeout.ms": 15_000}
-            producer = Producer(producing(self._connection, self._trouble) | more)
+            # The next transaction begins before the brokers have done with the last one: they say so, and once more in
+            # a moment it works. librdkafka would wait ten times as long.
+            soon = {"retry.backoff.ms": 10}
+            producer = Producer({**soon, **producing(self._connection, self._trouble), **more})
             producer.init_transactions(2 * REQUEST_S)
             self._producer = producer
         return self._producer
@@ -130,27 +129,14 @@ class Settler:
 
     # --- one after the other
 
-    def _write(self, member: Member, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+    def _write(self, member: Member | None, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+        if places and (member is None or member.membership() is None):
+            raise Outdated
         if entries:
             self._flush(entries)
-        if not places:
-            return
-        consumer = member.consumer
-        if consumer is None:
-            raise Outdated
-        try:
-            answers = consumer.commit(offsets=places, asynchronous=False)
-        except RuntimeError as error:  # the consumer was closed
-            raise Outdated from error
-        except KafkaException as raised:
-            if raised.args[0].code() in OUTDATED_MEMBER:
-                raise Outdated from raised
-            raise
-        for answer in answers or ():
-            if answer.error is not None:
-                if answer.error.code() in OUTDATED_MEMBER:
-                    raise Outdated
-                raise KafkaException(answer.error)
+        consumer = member.consumer if member else None
+        if places and consumer is not None:
+            _fenced(member, places, lambda _: _commit(consumer, places))
 
     def _flush(self, entries: Sequence[Entry]) -> None:
         producer = self._producer
@@ -175,5 +161,44 @@ class Settler:
 
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
-        await self._thread.close(lambda: None)
+        await self._thread.close(self._leave)
+
+    def _leave(self) -> None:
         self._producer = None
+
+
+def _fenced(member: Member | None, places: Sequence[TopicPartition], attempt: Callable[[object | None], None]) -> None:
+    """Let `attempt` commit these places as a member of the group. Raise Outdated.
+
+    A rebalance that leaves the partitions here changes the group's generation all the same: hence a second attempt.
+    """
+    if not places:
+        attempt(None)
+        return
+    for newer in (False, True):
+        metadata = member.membership(newer=newer) if member else None
+        if metadata is None:
+            raise Outdated
+        try:
+            attempt(metadata)
+        except Outdated:
+            if newer:
+                raise
+        else:
+            return
+
+
+def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
+    try:
+        answers = consumer.commit(offsets=places, asynchronous=False)
+    except RuntimeError as error:  # the consumer was closed
+        raise Outdated from error
+    except KafkaException as raised:
+        if raised.args[0].code() in OUTDATED_MEMBER:
+            raise Outdated from raised
+        raise
+    for answer in answers or ():
+        if answer.error is not None:
+            if answer.error.code() in OUTDATED_MEMBER:
+                raise Outdated
+            raise KafkaException(answer.error)
