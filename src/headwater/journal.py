@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from headwater.clock import Clock, Ids
 from headwater.errors import Unreachable
+from headwater.log.codecs.records import TRACE_HEADER
+from headwater.log.labels import LabellingWriter
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -39,7 +41,9 @@ class Journal(Protocol):
 
     def reader(self, stream: str, emit: Emit) -> LogReader: ...
 
-    def writer(self, stream: str) -> LogWriter: ...
+    def writer(self, stream: str, trace: str) -> LogWriter:
+        """Return a writer whose records carry the trace (W3C `traceparent`) that they belong to, if any."""
+        ...
 
     def history(self, stream: str, *, create: bool) -> LogHistory: ...
 
@@ -98,8 +102,9 @@ class SqliteJournal:
         partitions = self._streams[stream].partitions
         return self._log(create=True).reader(stream, _group(stream), GENERATION, partitions)
 
-    def writer(self, stream: str) -> LogWriter:
-        return self._log(create=True).writer(stream, self._streams[stream].partitions)
+    def writer(self, stream: str, trace: str) -> LogWriter:
+        writer = self._log(create=True).writer(stream, self._streams[stream].partitions)
+        return LabellingWriter(writer, [(TRACE_HEADER, trace.encode())]) if trace else writer
 
     def history(self, stream: str, *, create: bool) -> LogHistory:
         return self._log(create=create).history(stream, _group(stream), self._streams[stream].partitions)
@@ -169,8 +174,13 @@ class KafkaJournal:
 
         return LearningReader(reader, self._learned(stream)[1])
 
-    def writer(self, stream: str) -> LogWriter:
-        return self._log().writer(stream)
+    def writer(self, stream: str, trace: str) -> LogWriter:
+        # Others read these topics too, and look at the headers to know what is in a record and who put it there.
+        origin = f"headwater/{self._kafka.prefix}".encode()
+        headers = [("content-type", b"application/json"), ("headwater-origin", origin)]
+        return LabellingWriter(
+            self._log().writer(stream), [*headers, *([(TRACE_HEADER, trace.encode())] if trace else [])]
+        )
 
     def history(self, stream: str, *, create: bool) -> LogHistory:  # noqa: ARG002 (looking makes nothing on Kafka)
         history = self._log().history(stream, self._group(stream))
@@ -246,6 +256,8 @@ class KafkaJournal:
             if absent:
                 cure = "The system that writes it makes it: check `topic:` and the rights on it"
                 raise Unreachable("kafka", f"no such topic: {', '.join(absent)}", cure)
+            if any(self._registered(stream) for stream in self._settings.streams):
+                await self._schema_registry().check()
             specs = topic_specs(policy, known)
             missing = {spec.name for spec in specs} - set(await admin.topics(spec.name for spec in specs))
             # Only what is not there: how existing topics are set is for `headwater topics apply`, and a person.

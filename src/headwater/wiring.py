@@ -76,9 +76,9 @@ class Site:
 
     # --- the log
 
-    def writer(self, stream: str) -> LogWriter:
-        """Return a writer; the log is made when it is not there."""
-        return self._kept(self.journal.writer(stream))
+    def writer(self, stream: str, trace: str = "") -> LogWriter:
+        """Return a writer; the log is made when it is not there. `trace` is what its changes belong to."""
+        return self._kept(self.journal.writer(stream, trace))
 
     def history(self, stream: str) -> LogHistory:
         """Return the stream's history, with the committed offsets of its worker."""

@@ -56,7 +56,7 @@ async def _publish(config: Path, stream: str, file: Path) -> int:
             try:
                 appended, rejected = await append(
                     lines,
-                    site.writer(stream),
+                    site.writer(stream, os.environ.get("TRACEPARENT", "")),
                     site.clock,
                     lambda number, reason: tell(f"line {number}: {reason}"),
                     count,

@@ -73,7 +73,7 @@ async def _shape(site: Site, stream: str) -> dict[str, Any]:
     return {
         "lag": {
             "records": sum(mark.high - mark.committed for mark in marks.values()),
-            "oldest_age_s": await _oldest_age_s(history, marks, site.clock.now_us()),
+            "oldest_age_s": await _oldest_age_s(site, stream, history, marks),
         },
         "freshness": {**msgspec.to_builtins(fresh), "budget_s": site.settings.streams[stream].freshness_s},
         "outcomes": totals.outcomes,
@@ -99,17 +99,16 @@ async def _obstacle(site: Site, stream: str) -> str | None:
     return str(located(error, site.path) if isinstance(error, Misconfigured) else error) if error else None
 
 
-async def _oldest_age_s(history: LogHistory, marks: dict[int, Watermarks], now_us: int) -> float | None:
+async def _oldest_age_s(site: Site, stream: str, history: LogHistory, marks: dict[int, Watermarks]) -> float | None:
     """Return the age of the oldest change that is not settled; None when all are. In each partition it is the first."""
-    from headwater.log.codecs.json import decode
-
+    decode = site.journal.decode(stream)
     times_us = []
     for partition, mark in marks.items():
         async for record in history.read(partition, mark.committed, mark.high):
             change = decode(record, ANY_EPOCH)
             times_us.append(change.time_us if isinstance(change, Change) else record.time_us)
             break
-    return max(0, now_us - min(times_us)) / 1e6 if times_us else None
+    return max(0, site.clock.now_us() - min(times_us)) / 1e6 if times_us else None
 
 
 def _generation(row: Generation, marks: dict[int, Watermarks]) -> dict[str, Any]:

@@ -55,6 +55,7 @@ def _shape(receipt: Receipt) -> dict[str, Any]:
         "reason": receipt.reason or None,
         "overtaken_by": str(receipt.overtaken_by) if receipt.overtaken_by else None,
         "body_digest": receipt.body_digest.hex() or None,
+        "trace": receipt.trace or None,
         "counts": msgspec.to_builtins(receipt.counts),
         "times": {hop: render_time(at_us) if at_us else None for hop, at_us in _times(receipt)},
     }

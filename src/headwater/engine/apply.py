@@ -7,6 +7,7 @@ change that is poison is marked dead, and the next older one of its document is 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
@@ -59,6 +60,7 @@ class Applier:
         self._offload = offload
         self._positions = positions
         self.usage = Usage()
+        self.refused: Counter[Verdict] = Counter()  # writes that another writer was faster than, until somebody looks
 
     async def settle(self, chains: Sequence[Chain]) -> list[Receipt]:
         """Bring every change of the chains (one a document) to its outcome; return a receipt for each."""
@@ -190,6 +192,7 @@ class Applier:
 
         for (job, write, counts), answer in zip(writes, await self._patience.call(once), strict=True):
             if answer.verdict is not Verdict.APPLIED:
+                self.refused[answer.verdict] += 1
                 job.poison = None
                 # Nothing was newer, so it was the floor, or a fence that came meanwhile: the next look tells which.
                 job.refused = job.holds_nothing and answer.verdict is Verdict.STALE

@@ -111,6 +111,7 @@ def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome) -> Receipt:
         body_digest=change.digest,
         changed_us=_changed_us(change),
         appended_us=change.appended_us,
+        trace=change.trace if isinstance(change, Change) else "",
     )
 
 

@@ -269,6 +269,9 @@ class Loop:
         self._note(receipts)
 
     def _note(self, receipts: Sequence[Receipt]) -> None:
+        while self._applier.refused:
+            verdict, count = self._applier.refused.popitem()
+            self._emit(Event.WRITES_REFUSED, {"verdict": verdict.value, "documents": count})
         for receipt in receipts:
             retaken = receipt.place in self._retaken
             if not retaken and not self._frontier.holds(receipt.place):

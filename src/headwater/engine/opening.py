@@ -150,8 +150,9 @@ def starts_of(
     for partition, settled in committed.items():
         marks = watermarks[partition]
         position = known.get(partition) if same_log else None
-        # A row behind the committed offsets is that of a new index, or of one restored from a backup: go back to it.
-        start = min(settled, _settled_to(position, epochs, marks.low) if position else marks.low)
+        # A row behind the committed offsets is that of an index restored from a backup: go back to it. A new index
+        # begins with all that the log holds.
+        start = min(settled, _settled_to(position, epochs, marks.low)) if position else marks.low
         if start < marks.low:
             raise Halt(
                 "log-truncation-gap",
@@ -160,6 +161,20 @@ def starts_of(
             )
         starts[partition] = start
     return starts
+
+
+def fed_from(generation: Generation | None, epochs: tuple[Epoch, ...], identity: str) -> frozenset[int]:
+    """Return the partitions of this log of which an index may hold anything. Removals go ahead of what is settled."""
+    if generation is None or generation.log_identity != identity:
+        return frozenset()
+    fed = [(it.partition, it.epoch) for it in generation.positions]
+    fed += [(it.partition, it.epoch) for it in generation.seen]
+    return frozenset(partition for partition, epoch in fed if not _from_another_log(partition, epoch, epochs))
+
+
+def _from_another_log(partition: int, epoch: int, epochs: tuple[Epoch, ...]) -> bool:
+    """Tell whether a later epoch began with all of the partition: what was read before was another log's."""
+    return any(it.number > epoch and it.boundaries.get(partition, 0) == 0 for it in epochs)
 
 
 def _settled_to(position: Position, epochs: tuple[Epoch, ...], low: int) -> int:

@@ -17,18 +17,19 @@ from headwater.clock import Clock, Dice, Ids
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.port import Embedder
 from headwater.engine.apply import Offload
-from headwater.engine.intake import Intake
+from headwater.engine.intake import Intake, Start
 from headwater.engine.loop import Limits, Loop, Parts
-from headwater.engine.opening import Opening, Situation, open_stream, starts_of
+from headwater.engine.markers import check, resumed
+from headwater.engine.opening import Opening, Situation, fed_from, open_stream, starts_of
 from headwater.engine.ordering import Waiting
 from headwater.engine.plan import Draft
 from headwater.errors import Changed, Halt, HeadwaterError, Misconfigured, Reject
 from headwater.indexes.port import IndexCatalogue, IndexWriter
-from headwater.log.port import Ledger, LogHistory, LogReader, Registry
+from headwater.log.port import Ledger, LogHistory, LogReader, Registry, Watermarks
 from headwater.model.change import Record, mark_of, witness_of
 from headwater.model.document import Fingerprints, Recipe
 from headwater.model.generation import Generation, GenerationState
-from headwater.model.receipt import DeadState
+from headwater.model.receipt import CaughtUp, DeadState
 from headwater.model.registry import ANY_EPOCH, Epoch, StreamState
 from headwater.model.version import Place
 from headwater.observability.signals import Emit, Event
@@ -79,7 +80,10 @@ class StreamPorts(msgspec.Struct, frozen=True):
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What the worker takes from the machine it runs on."""
+    """What the worker takes from the machine it runs on.
+
+    Every `control_s` it looks at what people and other workers said, every `look_s` at the log itself.
+    """
 
     clock: Clock
     dice: Dice
@@ -88,6 +92,7 @@ class Machine(msgspec.Struct, frozen=True):
     emit: Emit
     limits: Limits = Limits()
     control_s: float = 1.0
+    look_s: float = 10.0
     grace_s: float = 10.0
 
 
@@ -168,14 +173,16 @@ class StreamWorker:
 
     async def _run_loop(self, reader: LogReader, opening: Opening, recipe: Recipe, *, once: bool) -> Ended:
         ports = self._ports
-        loop = self._loop(reader, opening, recipe)
+        starts = partial(self._starts, opening.epochs)
+        intake = Intake(reader, ports.history, starts, opening.epochs[-1], self._machine.clock)
+        loop = self._loop(intake, opening, recipe)
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
         if ports.source is not None:
             await self._synchronise(ports.source)
         await self._retake(loop, opening.epochs)
         watermarks = await self.patience.call(ports.history.watermarks)
         goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
-        return await self._attend(loop, opening.epochs, goal)
+        return await self._attend(loop, intake, opening.epochs, goal)
 
     async def _decide(self, state: StreamState) -> tuple[Generation | None, Fingerprints, Opening]:
         """Look, and decide how to begin. Nothing is changed yet."""
@@ -183,6 +190,7 @@ class StreamWorker:
         generation = await self._generation()
         fingerprints = ports.recipe(0).fingerprints
         self._same_recipe(generation, fingerprints)
+        now_us = self._machine.clock.now_us()
         watermarks = await self.patience.call(ports.history.watermarks)
         situation = Situation(
             state=state,
@@ -192,7 +200,10 @@ class StreamWorker:
             before=await self._before(state, generation),
             witnesses=await self._witnesses(state, generation),
         )
-        return generation, fingerprints, open_stream(situation)
+        opening = open_stream(situation)
+        fed = fed_from(generation, opening.epochs, situation.identity)
+        await self._caught(opening.starts, watermarks, fed, now_us)
+        return generation, fingerprints, opening
 
     async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
         ports = self._ports
@@ -274,7 +285,7 @@ class StreamWorker:
         # A call that timed out may have won all the same: then its repeat finds what it wrote itself.
         written = msgspec.structs.replace(new, serial=state.serial + 1)
         if not won and await self.patience.call(lambda: registry.read(name)) != written:
-            raise Halt("cutover-flap", "another worker changed the stream's registry entry meanwhile", "Start again")
+            raise Changed("another worker changed the stream's registry entry meanwhile")
 
     async def _create(self, recipe: Recipe, epoch: Epoch) -> None:
         ports, machine = self._ports, self._machine
@@ -297,13 +308,7 @@ class StreamWorker:
     def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe) -> Loop:
         ports, machine = self._ports, self._machine
         parts = Parts(
-            reader=Intake(
-                reader,
-                ports.history,
-                lambda committed: self._starts(opening.epochs, committed),
-                opening.epochs[-1].partitions,
-                machine.clock,
-            ),
+            reader=reader,
             decode=lambda record: ports.decode(record, opening.epochs),
             recipe=recipe,
             gateway=Gateway(ports.embedder, self.patience),
@@ -319,20 +324,40 @@ class StreamWorker:
             limits=machine.limits,
         )
 
-    async def _starts(self, epochs: tuple[Epoch, ...], committed: Mapping[int, int]) -> Mapping[int, int]:
+    async def _starts(self, epochs: tuple[Epoch, ...], committed: Mapping[int, int]) -> Mapping[int, Start]:
         """Look where the index needs these partitions from, now that they are this worker's."""
-        history = self._ports.history
+        history, now_us = self._ports.history, self._machine.clock.now_us()
         watermarks = await history.watermarks()
         if len(watermarks) != epochs[-1].partitions:
             raise Changed(f"the log has {len(watermarks)} partitions, and had {epochs[-1].partitions}")
-        return starts_of(await self._generation(), epochs, await history.identity(), watermarks, committed)
+        generation, identity = await self._generation(), await history.identity()
+        starts = starts_of(generation, epochs, identity, watermarks, committed)
+        caught = await self._caught(starts, watermarks, fed_from(generation, epochs, identity), now_us)
+        return {partition: Start(offset, caught.get(partition)) for partition, offset in starts.items()}
+
+    async def _caught(
+        self, starts: Mapping[int, int], watermarks: Mapping[int, Watermarks], fed: frozenset[int], now_us: int
+    ) -> dict[int, CaughtUp]:
+        """Return how current the index is where it goes on; nothing where every change is kept. Raise Halt where delete
+        markers may be gone. The watermarks are of `now_us` or later.
+        """
+        life_s = await self.patience.call(self._ports.history.marker_life_s)
+        caught = {}
+        if life_s is not None:
+            for partition, offset in starts.items():
+                marks, stood = watermarks[partition], offset if partition in fed else None
+                caught[partition] = resumed(partition, stood, marks.caught, marks.high, now_us)
+                check(partition, offset, caught[partition], now_us, life_s)
+        return caught
 
     # --- running
 
-    async def _attend(self, loop: Loop, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None) -> Ended:
+    async def _attend(
+        self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None
+    ) -> Ended:
         """Run the loop; beside it watch the source, the commands and the dead letters to be retried."""
         name = self._ports.name
-        control = asyncio.ensure_future(self._control(loop, epochs))
+        control = asyncio.ensure_future(self._control(loop, intake, epochs))
         rescan = asyncio.ensure_future(self._rescan())
         running = asyncio.ensure_future(loop.run(goal))
         try:
@@ -361,11 +386,18 @@ class StreamWorker:
                 task.cancel()
             await asyncio.gather(control, rescan, running, return_exceptions=True)
 
-    async def _control(self, loop: Loop, epochs: tuple[Epoch, ...]) -> str:
+    async def _control(self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...]) -> str:
         """Return when the stream is to end: the reason if it was paused, else empty."""
-        ports = self._ports
+        ports, machine = self._ports, self._machine
+        due_s = machine.clock.monotonic()
         while not self._stop.is_set():
-            await self._rest(self._machine.control_s)
+            if machine.clock.monotonic() >= due_s:
+                life_s = await self.patience.call(intake.look)
+                # Often enough within a marker's life to notice in time that the reading does not keep up.
+                due_s = machine.clock.monotonic() + min(
+                    machine.look_s, machine.look_s if life_s is None else life_s / 4
+                )
+            await self._rest(machine.control_s)
             state = await self.patience.call(lambda: ports.registry.read(ports.name))
             if state.paused:
                 return state.paused

@@ -20,6 +20,7 @@ from headwater.log.kafka_ledger import LetterBook
 from headwater.log.kafka_records import (
     CONTENT_TYPE,
     LetterKey,
+    encode_caught,
     encode_receipt,
     encode_usage,
     of_receipt,
@@ -178,11 +179,14 @@ class KafkaReader:
         entries = self._last[1]
         known = self._committed
         # The group's fence is about offsets: with records to write, they name every partition, also where none moves.
-        offsets = {at: max(it, known[at]) for at, it in settlement.frontier.items() if entries or it > known[at]}
+        named = settlement.caught.keys()
+        frontier = settlement.frontier.items()
+        offsets = {at: max(it, known[at]) for at, it in frontier if entries or it > known[at] or at in named}
         if not entries and not offsets:
             return
         try:
-            await self._settler.settle(claim, entries, offsets)
+            notes = {partition: encode_caught(it) for partition, it in settlement.caught.items()}
+            await self._settler.settle(claim, entries, offsets, notes)
         except Outdated as outdated:
             self._emit(Event.SETTLEMENT_FENCED, {"partitions": sorted(settlement.frontier)})
             if thread is not None:

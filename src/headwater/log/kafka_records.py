@@ -16,7 +16,7 @@ import msgspec
 from headwater.errors import Halt
 from headwater.log.rules import moved
 from headwater.model.manifest import Cause, Outcome
-from headwater.model.receipt import Counts, DeadLetter, DeadState, Receipt, Usage
+from headwater.model.receipt import CaughtUp, Counts, DeadLetter, DeadState, Receipt, Usage
 from headwater.model.registry import StreamState
 from headwater.model.version import Place, Version
 
@@ -62,6 +62,7 @@ class Paid(msgspec.Struct, frozen=True):
 _ENCODER = msgspec.json.Encoder()
 _RECEIPT = msgspec.json.Decoder(_ReceiptLine)
 _USAGE = msgspec.json.Decoder(_UsageLine)
+_CAUGHT = msgspec.json.Decoder(CaughtUp)
 
 
 def receipt_key(document: str, secret: bytes) -> bytes:
@@ -139,6 +140,22 @@ def decode_usage(value: bytes, generation: int) -> Paid | None:
     """Read what a settlement cost. None: it is another index generation's."""
     line = _USAGE.decode(value)
     return Paid(line.settlement, line.usage) if line.generation == generation else None
+
+
+# --- committed offsets
+
+
+def encode_caught(caught: CaughtUp) -> str:
+    """Write what stands beside a committed offset."""
+    return _ENCODER.encode(caught).decode()
+
+
+def decode_caught(metadata: str | None) -> CaughtUp | None:
+    """Read what stands beside a committed offset. None: it is not ours."""
+    try:
+        return _CAUGHT.decode(metadata or "")
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        return None
 
 
 # --- dead letters

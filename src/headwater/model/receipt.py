@@ -27,7 +27,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `overtaken_by` is the version that superseded it, or that the index already held. Times are microseconds since the
     Unix epoch, 0 where the change never came to that hop: changed at its source, appended to the log, read by the
-    worker, embedded, applied (a search finds it), settled.
+    worker, embedded, applied (a search finds it), settled. `trace` is the one that the change belongs to, or empty.
     """
 
     document: str
@@ -47,6 +47,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     embedded_us: int = 0
     applied_us: int = 0
     settled_us: int = 0
+    trace: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
@@ -71,15 +72,28 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+class CaughtUp(msgspec.Struct, frozen=True):
+    """How current an index is in one partition: at `at_us` all that the partition held lay before `offset`.
+
+    An index that has settled what lies before `offset` lacks only what was written later. Offset 0 is that of an index
+    that began with all of the log at `at_us`, and has gone on from there.
+    """
+
+    at_us: int
+    offset: int
+
+
 class Settlement(msgspec.Struct, frozen=True):
     """What goes to the log together, in one transaction.
 
     `frontier` gives a partition's next offset to read: everything before it is settled. A receipt may lie beyond it.
+    `caught` says of partitions of the frontier how current they are; a log that keeps every change has no use for it.
     """
 
     frontier: Mapping[int, int]
     receipts: tuple[Receipt, ...] = ()
     usage: Usage = Usage()
+    caught: Mapping[int, CaughtUp] = {}
 
 
 class DeadState(StrEnum):

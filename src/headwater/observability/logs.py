@@ -24,6 +24,8 @@ _LEVELS = {
     Event.CHANGE_DEAD: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.CHANGES_SETTLED: logging.DEBUG,  # one a commit: progress says it better
+    Event.LOG_MEASURED: logging.DEBUG,  # one a second
+    Event.WRITES_REFUSED: logging.DEBUG,  # what the fence is for: nothing is wrong
 }
 
 

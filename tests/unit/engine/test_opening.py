@@ -94,8 +94,8 @@ def test_an_index_behind_what_the_log_still_holds_halts() -> None:
         opened(Watermarks(6, 9, 7), generation(at(4)), LOG)
     with pytest.raises(Halt, match="log-truncation-gap"):
         opened(Watermarks(6, 9, 5), generation(at(7)), LOG)
-    with pytest.raises(Halt, match="log-truncation-gap"):
-        opened(Watermarks(6, 9, 5), None, LOG)
+    # The cure is a new index. It begins with what is there, wherever the old one's worker stood.
+    assert opened(Watermarks(6, 9, 5), None, LOG).starts == {0: 6}
 
 
 def test_new_partitions_make_a_new_epoch() -> None:
@@ -213,3 +213,12 @@ def test_a_persons_word_begins_an_epoch_even_where_nothing_looks_wrong() -> None
     behind = opened(Watermarks(0, 9, 7), generation(at(4)), LOG, accept=True)
     assert behind.epochs[-1] == Epoch(2, "log", 1, {0: 4})
     assert opened(Watermarks(0, 9, 7), None, LOG, accept=True).epochs == (LOG,), "no index, nothing to disagree with"
+
+
+def test_what_an_index_may_hold_of_a_log() -> None:
+    fed = generation(at(7), seen=(Seen(1, 1, 3, b"witness"),))
+    assert fed_from(None, (LOG,), LOG.identity) == frozenset()
+    assert fed_from(fed, (LOG,), LOG.identity) == {0, 1}, "removals go ahead of what is settled"
+    assert fed_from(fed, (LOG,), "other") == frozenset()
+    anew = Epoch(2, LOG.identity, 2, {0: 0, 1: 3})
+    assert fed_from(fed, (LOG, anew), LOG.identity) == {1}, "of partition 0 it has another log's changes"
