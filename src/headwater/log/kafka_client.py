@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from confluent_kafka import Consumer, KafkaError, KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import Message
 
+from headwater.clock import Clock
 from headwater.errors import Halt, HeadwaterError, Reject, Retry, Unreachable
 
 T = TypeVar("T")
@@ -28,6 +29,9 @@ KAFKA = "kafka"
 
 #: How long one request may take before the brokers count as away.
 REQUEST_S = 10.0
+#: So long one look of several may take, and so long is the pause between two that failed.
+_LOOK_S = 2.0
+_PAUSE_S = 0.2
 
 _DENIED = {
     KafkaError.TOPIC_AUTHORIZATION_FAILED: "the topic",
@@ -216,6 +220,26 @@ def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
     """Return what is there, waiting up to `wait_s` for the first. `consume` alone would wait for all of `limit`."""
     messages = consumer.consume(1, wait_s)
     return messages + consumer.consume(limit - 1, 0) if messages else messages
+
+
+def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
+    """Return the first offset that a partition keeps, and where what was committed to it ends. Waits up to REQUEST_S.
+
+    The consumer has nothing assigned: only a poll brings what the client has to say of its trouble, and a poll would
+    take a record.
+    """
+    deadline = clock.monotonic() + REQUEST_S
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(place, timeout=_LOOK_S, cached=False)
+        except KafkaException as raised:
+            consumer.poll(_PAUSE_S)
+            trouble.check()
+            is_over = clock.monotonic() > deadline
+            if is_over or not isinstance(translated(raised.args[0], ""), Retry):
+                raise
+        else:
+            return found[0], found[1]
 
 
 def offset_of(message: Message) -> int:

@@ -16,6 +16,7 @@ from headwater.log.kafka_client import (
     Connection,
     OnThread,
     Trouble,
+    bounds,
     fetched,
     offset_of,
     options,
@@ -60,7 +61,7 @@ class Follower:
         consumer = self._consumer
         if consumer is None:
             consumer = self._consumer = Consumer(reading(self._connection, self._trouble))
-        low, end = consumer.get_watermark_offsets(TopicPartition(self._topic, 0), timeout=REQUEST_S, cached=False)
+        low, end = bounds(consumer, TopicPartition(self._topic, 0), self._trouble, self._clock)
         if low > self._next:
             detail = f"the topic {self._topic} is trimmed to offset {low}, and needed from {self._next}"
             raise Halt("log-truncation-gap", detail, "It must keep everything: restore it, see `headwater topics plan`")
