@@ -35,8 +35,10 @@ from headwater.log.kafka_client import (
     reading,
     translated,
 )
+from headwater.log.kafka_records import decode_caught
 from headwater.log.port import Watermarks
 from headwater.model.change import Record
+from headwater.model.receipt import CaughtUp
 
 T = TypeVar("T")
 
@@ -59,7 +61,6 @@ class KafkaHistory:
         self._admin: AdminClient | None = None
         self._open: list[Consumer] = []
         self._idle: list[Consumer] = []  # those of them that read nothing now
-        self._marker_life: tuple[float | None] | None = None
 
     def __repr__(self) -> str:
         return f"KafkaHistory({self._topic!r})"
@@ -71,10 +72,7 @@ class KafkaHistory:
         return await self._thread.call("looking at the topic", self._look, self._topic)
 
     async def marker_life_s(self) -> float | None:
-        if self._marker_life is None:
-            life_s = await self._thread.call("looking at the topic's settings", self._life, self._topic)
-            self._marker_life = (life_s,)
-        return self._marker_life[0]
+        return await self._thread.call("looking at the topic's settings", self._life, self._topic)
 
     def _client(self) -> AdminClient:
         if self._admin is None:
@@ -104,7 +102,12 @@ class KafkaHistory:
         low = self._offsets(partitions, OffsetSpec.earliest())
         high = self._offsets(partitions, OffsetSpec.latest())
         committed = self._committed(partitions) if self._group else {}
-        return {at: Watermarks(low[at], high[at], committed.get(at, low[at])) for at in sorted(low)}
+        nowhere = (None, None)
+        marks = {}
+        for at in sorted(low):
+            offset, caught = committed.get(at, nowhere)
+            marks[at] = Watermarks(low[at], high[at], low[at] if offset is None else offset, caught)
+        return marks
 
     def _offsets(self, partitions: list[TopicPartition], spec: OffsetSpec) -> dict[int, int]:
         futures = self._client().list_offsets(
@@ -112,7 +115,7 @@ class KafkaHistory:
         )
         return {at.partition: self._answer(future).offset for at, future in futures.items()}
 
-    def _committed(self, partitions: list[TopicPartition]) -> dict[int, int]:
+    def _committed(self, partitions: list[TopicPartition]) -> dict[int, tuple[int, CaughtUp | None]]:
         wanted = ConsumerGroupTopicPartitions(self._group, partitions)
         (future,) = (
             self._client()
@@ -123,7 +126,9 @@ class KafkaHistory:
         for it in found.topic_partitions:
             if it.error is not None:
                 raise KafkaException(it.error)
-        return {it.partition: it.offset for it in found.topic_partitions if it.offset >= 0}
+        return {
+            it.partition: (it.offset, decode_caught(it.metadata)) for it in found.topic_partitions if it.offset >= 0
+        }
 
     def _life(self) -> float | None:
         resource = ConfigResource(ResourceType.TOPIC, self._topic)

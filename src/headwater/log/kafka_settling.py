@@ -67,12 +67,20 @@ class Settler:
         self._thread = OnThread("kafka-settling", self._trouble)
         self._producer: Producer | None = None
         self._failed: list[KafkaError] = []
+        self._counts: dict[str, int] = {}  # partitions of the topics written to: Kafka never takes one away
 
-    async def settle(self, member: Member | None, entries: Sequence[Entry], offsets: Mapping[int, int]) -> None:
-        """Write entries and offsets, durably. Without offsets no membership is needed. Raise Outdated; Retry when the
-        brokers are away: then it may or may not have been written.
+    async def settle(
+        self,
+        member: Member | None,
+        entries: Sequence[Entry],
+        offsets: Mapping[int, int],
+        notes: Mapping[int, str] | None = None,
+    ) -> None:
+        """Write entries and offsets, durably, with a note beside a partition's offset. Without offsets no membership is
+        needed. Raise Outdated; Retry when the brokers are away: then it may or may not have been written.
         """
-        places = [TopicPartition(self._topic, partition, offset) for partition, offset in offsets.items()]
+        beside = notes or {}
+        places = [TopicPartition(self._topic, at, it, metadata=beside.get(at, "")) for at, it in offsets.items()]
         work = self._transact if self._mode == "transactional" else self._write
         await self._thread.call("settling", lambda: work(member, entries, places), self._topic)
 
@@ -152,8 +160,22 @@ class Settler:
             raise Retry(KAFKA, self._trouble.cause("settling takes too long"))
 
     def _send(self, producer: Producer, entries: Sequence[Entry]) -> None:
-        for topic, partition, key, value, headers in entries:
+        for topic, wanted, key, value, headers in entries:
+            partition = self._within(producer, topic, wanted) if wanted > 0 else wanted
             send(producer, topic, value, key=key, headers=headers, on_delivery=self._delivered, partition=partition)
+
+    def _within(self, producer: Producer, topic: str, partition: int) -> int:
+        """Return a partition that the topic has.
+
+        The changes may have been given more partitions, by whoever owns their topic, while the receipts have as many as
+        before. A receipt says itself which partition's change it is about, so where it lies is a matter of load.
+        """
+        if topic not in self._counts:
+            found = producer.list_topics(topic, timeout=REQUEST_S).topics[topic]
+            if found.error is not None:
+                raise KafkaException(found.error)
+            self._counts[topic] = len(found.partitions)
+        return partition % self._counts[topic]
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from headwater.model.change import Outgoing, Record
-from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage
+from headwater.model.receipt import CaughtUp, DeadLetter, DeadState, Receipt, Settlement, Usage
 from headwater.model.registry import StreamState
 from headwater.model.version import Version
 
@@ -51,7 +51,9 @@ class LogReader(Protocol):
 
         Idempotent: a receipt with a known key is not written again, an offset never goes back, and a dead letter that
         exists keeps its state, except that RETRYING becomes OPEN again for DEAD, and OPEN and RETRYING become SETTLED
-        for every other outcome of its version. Raise Lost when a partition of the frontier is another worker's now
+        for every other outcome of its version. Of a compacted log, `caught` is kept with the committed offsets, also
+        where they stay where they are. A frontier beyond what the log no longer holds goes over that gap: it is the
+        engine's to judge. Raise Lost when a partition of the frontier is another worker's now
         (then nothing was written), Retry when the log is away (then it may or may not have been).
         """
         ...
@@ -79,7 +81,9 @@ class LogWriter(Protocol):
         """Append all or none, in order, durably before it returns, each to the partition of its key.
 
         Raise Halt("snapshot-race") when `position.serial` is no longer the stored one: another instance of the source
-        was here. Raise Retry when the log is away or full: then nothing was appended, or (after a time-out) all of it.
+        was here. Raise Reject with the index of a change that the log does not take, such as one that is too large: then
+        the others may be appended without it. Raise Retry when the log is away or full: then nothing was appended, or
+        (after a time-out) all of it.
         """
         ...
 
@@ -93,11 +97,15 @@ class LogWriter(Protocol):
 
 
 class Watermarks(NamedTuple):
-    """A partition's bounds: the first offset that is kept, the next to be written, and the group's committed one."""
+    """A partition's bounds: the first offset that is kept, the next to be written, and the group's committed one.
+
+    `caught` is what was settled with that one about how current it is; None where nothing was.
+    """
 
     low: int
     high: int
     committed: int
+    caught: CaughtUp | None = None
 
 
 class LogHistory(Protocol):
