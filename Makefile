@@ -9,7 +9,7 @@ SEEDS  ?= 20000
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench simulate crash corpus kafka registry reference lock clean
+.PHONY: help install demo test check format bench simulate crash corpus broker kafka registry reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,6 +61,9 @@ build/corpus/report.json: tools/corpus.py
 build/corpus/records/report.json: tools/records.py
 	$(BIN)/python tools/records.py build/corpus/records
 	@touch $@
+
+broker: kafka ## a real Kafka to try things with, until Ctrl-C
+	@$(BIN)/python -m tests.kafka
 
 kafka: install ## the jars of a real Kafka broker, for the tests
 	$(BIN)/python tools/kafka/fetch.py

@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.kafka.broker import Broker
 from tests.simulation.safeguards import SAFEGUARDS
 from tools.reference import PAGES
 
@@ -23,11 +25,28 @@ def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=name)
+HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
+ON_KAFKA = [page for page in HOW_TO if "$KAFKA" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", [page for page in HOW_TO if page not in ON_KAFKA], ids=name)
 def test_the_commands_of_a_how_to_page_run(page: Path, tmp_path: Path) -> None:
+    follow(page, tmp_path)
+
+
+@pytest.mark.parametrize("page", ON_KAFKA, ids=name)
+def test_the_commands_of_a_page_that_needs_a_broker_run(
+    page: Path, tmp_path: Path, start_broker: Callable[..., Broker]
+) -> None:
+    # One of its own: what the page makes has the names that a newcomer's would have.
+    follow(page, tmp_path, KAFKA=start_broker().bootstrap)
+
+
+def follow(page: Path, tmp_path: Path, **more: str) -> None:
     script = "\n".join(BLOCK.findall(page.read_text()))
     assert script, "it has no commands"
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, **more}
     done = subprocess.run(["bash", "-euxc", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
