@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -36,14 +36,13 @@ class Frontier:
     def __init__(self) -> None:
         self._partitions: dict[int, _Partition] = {}
         self._committed: dict[int, int] = {}
-        self._begun = False
+        self._elsewhere: dict[int, int] = {}
 
     def __repr__(self) -> str:
         return f"Frontier({self.settled()})"
 
     def assign(self, partition: int, offset: int) -> None:
         """Begin with a partition at its next offset to read. What was open in it before is forgotten."""
-        self._begun = True
         self._partitions[partition] = _Partition(offset, {})
         self._committed[partition] = offset
 
@@ -117,12 +116,19 @@ class Frontier:
         """Tell whether an offset is past what was committed of a partition."""
         return partition in self._committed and offset > self._committed[partition]
 
+    def has(self, partitions: Iterable[int]) -> bool:
+        """Tell whether all of these partitions are this worker's."""
+        return all(number in self._partitions for number in partitions)
+
+    def note_elsewhere(self, committed: Mapping[int, int]) -> None:
+        """Note how far the group has committed partitions, whoever has them."""
+        self._elsewhere = dict(committed)
+
     def reached(self, goal: Mapping[int, int]) -> bool:
-        """Tell whether everything before these offsets is committed. Partitions that are not this worker's do not
-        count, once it has been told of any that are.
-        """
+        """Tell whether everything before these offsets is committed, here or as far as is known elsewhere."""
         return all(
-            self._committed.get(number, offset if self._begun else 0) >= offset for number, offset in goal.items()
+            max(self._committed.get(number, 0), self._elsewhere.get(number, 0)) >= offset
+            for number, offset in goal.items()
         )
 
     @property

@@ -140,6 +140,16 @@ class Loop:
         self._stopping = True
         self._wake.set()
 
+    @property
+    def looks_elsewhere(self) -> bool:
+        """Whether the goal is about partitions too that are not this worker's at the moment."""
+        return self._goal is not None and not self._frontier.has(self._goal)
+
+    def note_elsewhere(self, committed: Mapping[int, int]) -> None:
+        """Take note of how far others have committed their partitions (partition -> offset)."""
+        self._frontier.note_elsewhere(committed)
+        self._wake.set()
+
     def retake(self, changes: Sequence[Waiting]) -> None:
         """Work on changes again that were dead: straight through the fence, not through the log."""
         for change in changes:

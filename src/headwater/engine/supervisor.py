@@ -404,6 +404,9 @@ class StreamWorker:
             if state.epochs != epochs:
                 raise Changed("another worker began a new log epoch")
             await self._retake(loop, epochs)
+            if loop.looks_elsewhere:
+                marks = await self.patience.call(ports.history.watermarks)
+                loop.note_elsewhere({partition: mark.committed for partition, mark in marks.items()})
         return ""
 
     async def _retake(self, loop: Loop, epochs: tuple[Epoch, ...]) -> None:

@@ -101,13 +101,17 @@ def test_an_assignment_begins_anew() -> None:
     assert frontier.read_us(Place(0, 0)) == 8
 
 
-def test_a_goal_is_not_reached_before_anything_was_assigned() -> None:
+def test_a_goal_counts_what_others_have_committed() -> None:
     frontier = Frontier()
     assert frontier.reached({0: 0})
     assert not frontier.reached({0: 1})
     frontier.assign(1, 5)
-    assert frontier.reached({0: 1, 1: 5})  # partition 0 is another worker's
-    assert not frontier.reached({1: 6})
+    assert frontier.reached({1: 5})
+    assert not frontier.reached({0: 1, 1: 5})
+    frontier.note_elsewhere({0: 1, 1: 2})
+    assert frontier.reached({0: 1, 1: 5})
+    assert not frontier.reached({0: 1, 1: 6})
+
 
 
 def _two_open() -> tuple[Frontier, Positions]:
