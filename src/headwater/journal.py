@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from headwater.engine.ordering import Waiting
+    from headwater.log.claims import ClaimFolder, Claims
     from headwater.log.codecs.layout import Layout
     from headwater.log.codecs.schemas import SchemaBook
     from headwater.log.kafka import KafkaLog
@@ -168,27 +169,30 @@ class KafkaJournal:
 
     def reader(self, stream: str, emit: Emit) -> LogReader:
         reader = self._log().reader(stream, self._group(stream), GENERATION, emit)
-        if not self._registered(stream):
-            return reader
         from headwater.log.learning import LearningReader
 
-        return LearningReader(reader, self._learned(stream)[1])
+        if self._registered(stream):
+            return LearningReader(reader, self._learned(stream)[1])
+        claims = self._claims(stream)
+        return LearningReader(reader, claims.fetch, claims.whole) if claims else reader
 
     def writer(self, stream: str, trace: str) -> LogWriter:
         # Others read these topics too, and look at the headers to know what is in a record and who put it there.
         origin = f"headwater/{self._kafka.prefix}".encode()
         headers = [("content-type", b"application/json"), ("headwater-origin", origin)]
-        return LabellingWriter(
-            self._log().writer(stream), [*headers, *([(TRACE_HEADER, trace.encode())] if trace else [])]
-        )
+        from headwater.log.claims import LimitedWriter
+
+        writer = LimitedWriter(self._log().writer(stream), self._kafka.largest_bytes, self._claim_folder())
+        return LabellingWriter(writer, [*headers, *([(TRACE_HEADER, trace.encode())] if trace else [])])
 
     def history(self, stream: str, *, create: bool) -> LogHistory:  # noqa: ARG002 (looking makes nothing on Kafka)
         history = self._log().history(stream, self._group(stream))
-        if not self._registered(stream):
-            return history
         from headwater.log.learning import LearningHistory
 
-        return LearningHistory(history, self._learned(stream)[1])
+        if self._registered(stream):
+            return LearningHistory(history, self._learned(stream)[1])
+        claims = self._claims(stream)
+        return LearningHistory(history, claims.fetch, claims.whole) if claims else history
 
     def ledger(self, stream: str, *, create: bool) -> Ledger:  # noqa: ARG002 (looking makes nothing on Kafka)
         return self._log().ledger(stream, GENERATION)
@@ -196,15 +200,31 @@ class KafkaJournal:
     def registry(self, *, create: bool) -> Registry:  # noqa: ARG002 (looking makes nothing on Kafka)
         return self._log().registry()
 
+    # --- records that are not in the log whole
+
+    def _claim_folder(self) -> ClaimFolder | None:
+        from headwater.log.claims import ClaimFolder
+
+        oversized = self._kafka.oversized
+        return None if oversized == "reject" else ClaimFolder(oversized.claim_check, self._ids)
+
+    def _claims(self, stream: str) -> Claims | None:
+        """Return what fetches the bytes that are not in the log; None: nothing was taken out of this one's records."""
+        from headwater.log.claims import Claims
+
+        folder = self._claim_folder()
+        return Claims(folder) if folder and self._layout(stream) is None else None
+
     # --- other systems' records
 
     def decode(self, stream: str) -> Decode:
         from headwater.log.codecs.decoder import decoder
         from headwater.log.codecs.json import decode
+        from headwater.log.codecs.oversized import decoding
 
         layout = self._layout(stream)
         if layout is None:
-            return decode
+            return decoding(decode)
         return decoder(layout, self._learned(stream)[0] if self._registered(stream) else None)
 
     def _layout(self, stream: str) -> Layout | None:

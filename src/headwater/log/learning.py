@@ -19,7 +19,15 @@ from headwater.model.receipt import Settlement
 #: Schemas that are fetched at a time.
 AT_ONCE = 8
 
+#: Fetches what records need. Afterwards the first of them that are not finished yet can be, one at least.
 Learn = Callable[[Sequence[Record]], Awaitable[None]]
+#: Puts what was fetched into a record. None: what it needs is not there yet.
+Finish = Callable[[Record], Record | None]
+
+
+def as_it_is(record: Record) -> Record:
+    """Finish a record that was only waiting for what others need to read it."""
+    return record
 
 
 class Learning:
@@ -57,16 +65,17 @@ class Learning:
 
 
 class LearningReader:
-    """A log's reader that hands out records whose schemas are known.
+    """A log's reader that hands out records whose schemas are known, or that were finished with what was fetched.
 
     It goes around everything else that reads ahead: what it hands out is to be decoded before it is polled again.
-    Records whose schemas could not be fetched are held, never more than one poll brought: while any are, the reader
-    inside is asked for news of the assignment only. News are never held.
+    Records for which something could not be fetched are held, never more than one poll brought: while any are, the
+    reader inside is asked for news of the assignment only. News are never held.
     """
 
-    def __init__(self, reader: LogReader, learn: Learn) -> None:
+    def __init__(self, reader: LogReader, learn: Learn, finish: Finish = as_it_is) -> None:
         self._reader = reader
         self._learn = learn
+        self._finish = finish
         self._held: list[Record] = []
         self._assigned: dict[int, int] = {}
         self._revoked: frozenset[int] = frozenset()
@@ -80,14 +89,14 @@ class LearningReader:
             else:
                 self._take(await self._reader.poll(max_records, max_bytes, wait_s))
         if not max_records:
-            return self._hand_out(0)
+            return self._hand_out([])
         try:
             await self._learn(self._held)
         except Retry:
             if self._news():
-                return self._hand_out(0)
+                return self._hand_out([])
             raise
-        return self._hand_out(_fitting(self._held, max_records, max_bytes))
+        return self._hand_out(self._finished(max_records, max_bytes))
 
     async def settle(self, settlement: Settlement) -> None:
         await self._reader.settle(settlement)
@@ -110,8 +119,22 @@ class LearningReader:
         self._held += batch.records
         self._ends.update(batch.ends)
 
-    def _hand_out(self, number: int) -> Batch:
-        records, self._held = self._held[:number], self._held[number:]
+    def _finished(self, max_records: int, max_bytes: int) -> list[Record]:
+        """Return those that there is room for, finished: one at least, and be it too large."""
+        records: list[Record] = []
+        for held in self._held[:max_records]:
+            record = self._finish(held)
+            if record is None:
+                break
+            max_bytes -= record.size_bytes
+            if max_bytes < 0 and records:
+                break
+            records.append(record)
+        return records
+
+    def _hand_out(self, records: list[Record]) -> Batch:
+        """Hand out the first of what is held, as finished."""
+        self._held = self._held[len(records) :]
         # That nothing more lies before an offset holds only once all that does is handed out.
         waiting = {record.partition for record in self._held}
         ends = {it: end for it, end in self._ends.items() if it not in waiting}
@@ -121,21 +144,16 @@ class LearningReader:
         return batch
 
 
-def _fitting(records: Sequence[Record], max_records: int, max_bytes: int) -> int:
-    """Return how many of these there is room for: one at least, and be it too large."""
-    for number, record in enumerate(records[:max_records]):
-        max_bytes -= record.size_bytes
-        if max_bytes < 0:
-            return max(number, 1)
-    return min(len(records), max_records)
-
-
 class LearningHistory:
-    """A stream's history that yields records whose schemas are known. Reading raises what `learn` raises."""
+    """A stream's history that yields records whose schemas are known, or that were finished with what was fetched.
 
-    def __init__(self, history: LogHistory, learn: Learn) -> None:
+    Reading raises what `learn` raises.
+    """
+
+    def __init__(self, history: LogHistory, learn: Learn, finish: Finish = as_it_is) -> None:
         self._history = history
         self._learn = learn
+        self._finish = finish
 
     async def identity(self) -> str:
         return await self._history.identity()
@@ -150,7 +168,9 @@ class LearningHistory:
         async for record in self._history.read(partition, start, end):
             # One by one, so that no other reader's schemas push this record's out before it is decoded.
             await self._learn((record,))
-            yield record
+            finished = self._finish(record)
+            assert finished is not None, "what the first record needs is there"
+            yield finished
 
     async def close(self) -> None:
         await self._history.close()

@@ -81,9 +81,9 @@ class LogWriter(Protocol):
         """Append all or none, in order, durably before it returns, each to the partition of its key.
 
         Raise Halt("snapshot-race") when `position.serial` is no longer the stored one: another instance of the source
-        was here. Raise Reject with the index of a change that the log does not take, such as one that is too large: then
-        the others may be appended without it. Raise Retry when the log is away or full: then nothing was appended, or
-        (after a time-out) all of it.
+        was here. Raise Reject with the index of a change that the log does not take, being too large: then the others
+        may be appended without it. Raise Retry when the log is away or full: then nothing was appended, or (after a
+        time-out) all of it.
         """
         ...
 

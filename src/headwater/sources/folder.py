@@ -11,8 +11,9 @@ import msgspec
 from headwater.clock import Clock
 from headwater.errors import Reject, Retry, Unreachable
 from headwater.log.codecs.json import delete, upsert
+from headwater.log.codecs.oversized import refused
 from headwater.log.port import LogWriter, SourcePosition
-from headwater.model.change import Outgoing
+from headwater.model.change import Outgoing, digest
 from headwater.sources.patterns import matcher
 from headwater.sources.port import Pass
 from headwater.sources.scan import Content, Found, Walk, gone, read_file
@@ -32,6 +33,9 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     mtime_ns: int
     digest: bytes
 
+
+#: Stands before a file's digest when its content is not in the log.
+_REFUSED = b"refused "
 
 _ENTRIES = msgspec.msgpack.Decoder(Entry)
 
@@ -59,6 +63,24 @@ class _Step:
         self.upserts += 1
         self.move(content.found.id, entry)
 
+    def refuse(self, index: int, reason: str, known: dict[str, Entry], now_us: int) -> None:
+        """Put into the place of a change that the log does not take one that says so, unless the log has it already.
+
+        The next passes read the file again: the limit may have been raised.
+        """
+        change = self.changes[index]
+        document = change.key.decode()
+        self.skipped.append((document, reason))
+        self.upserts -= 1
+        entry = _ENTRIES.decode(self.entries[change.key] or b"")
+        entry = Entry(entry.size, 0, digest(_REFUSED + entry.digest))
+        before = known.get(document)
+        if before is not None and before.digest == entry.digest:
+            del self.changes[index], self.entries[change.key]
+        else:
+            self.changes[index] = refused(change, now_us)
+            self.move(document, entry)
+
     def delete(self, document: str, now_us: int) -> None:
         self.changes.append(delete(document, now_us))
         self.entries[document.encode()] = None
@@ -72,6 +94,8 @@ class FolderSource:
     """A Source. It reads whole passes; what changed while it was read is left for the next one.
 
     A file that cannot be read, or is no text any more, is reported by every pass, and its last good version stays.
+    One that the log does not take becomes a dead letter: its last good version stays too, and is known to be old.
+
     Symbolic links are not followed. A folder that is away is waited for (Retry), but if neither this source nor its
     position ever saw it, it is a mistake (Unreachable). The writer belongs to the source, which closes it.
     """
@@ -98,8 +122,7 @@ class FolderSource:
         steps = (self._delete_steps(walk, known), self._upsert_steps(walk.files, known))
         for some in steps:
             while step := await asyncio.to_thread(next, some, None):
-                if step.entries:
-                    await self._writer.append(step.changes, SourcePosition(SOURCE, serial, step.entries))
+                if await self._append(step, serial, known):
                     serial += 1
                 upserts += step.upserts
                 deletes += step.deletes
@@ -109,6 +132,19 @@ class FolderSource:
 
     async def close(self) -> None:
         await self._writer.close()
+
+    async def _append(self, step: _Step, serial: int, known: dict[str, Entry]) -> bool:
+        """Append a step, but for what the log does not take. Tell whether the position moved."""
+        while step.entries:
+            try:
+                await self._writer.append(step.changes, SourcePosition(SOURCE, serial, step.entries))
+            except Reject as error:
+                if error.index is None:
+                    raise
+                step.refuse(error.index, error.reason, known, self._clock.now_us())
+            else:
+                return True
+        return False
 
     def _walk(self, *, seen: bool) -> Walk:
         """Walk the folder; `seen` tells whether the stream ever held anything from it."""

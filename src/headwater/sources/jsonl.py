@@ -97,6 +97,7 @@ class _Tally:
         self._on_bad = on_bad
         self._progress = progress
         self._batch: list[Outgoing] = []
+        self._numbers: list[int] = []
         self._batch_bytes = 0
         self.appended = 0
         self.rejected = 0
@@ -110,21 +111,41 @@ class _Tally:
                 raise Reject(f"longer than {MAX_LINE_BYTES >> 20} MiB")
             change = encode(line, self._clock.now_us())
         except Reject as error:
-            self.rejected += 1
-            self._on_bad(number, error.reason)
+            self._reject(number, error)
             return
         size = len(change.key) + len(change.value or b"")
         if self._batch_bytes + size > BATCH_BYTES or len(self._batch) >= BATCH_LINES:
             await self.flush()
         self._batch.append(change)
+        self._numbers.append(number)
         self._batch_bytes += size
 
     async def flush(self) -> None:
-        """Append what is in the batch."""
+        """Append what is in the batch, but for what the log does not take."""
         if not self._batch:
             return
-        await self._writer.append(self._batch)
+        while self._batch and (refused := await self._refused()):
+            index, error = refused
+            del self._batch[index]
+            self._reject(self._numbers.pop(index), error)
         self.appended += len(self._batch)
         self._batch = []
+        self._numbers = []
         self._batch_bytes = 0
         self._progress(self.appended, self.rejected)
+
+    async def _refused(self) -> tuple[int, Reject] | None:
+        """Append the batch. Return the index of a change that the log refuses: then the batch is to be appended again
+        without it.
+        """
+        try:
+            await self._writer.append(self._batch)
+        except Reject as error:
+            if error.index is None:
+                raise
+            return error.index, error
+        return None
+
+    def _reject(self, number: int, error: Reject) -> None:
+        self.rejected += 1
+        self._on_bad(number, error.reason)

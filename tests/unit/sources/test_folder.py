@@ -12,10 +12,12 @@ import pytest
 
 from headwater.clock import SystemClock, SystemIds
 from headwater.errors import Halt, Retry, Unreachable
+from headwater.log.claims import LimitedWriter
 from headwater.log.codecs.json import decode
+from headwater.log.codecs.oversized import decoding
 from headwater.log.memory import MemoryLog
 from headwater.log.port import SourcePosition
-from headwater.model.change import Change, Outgoing
+from headwater.model.change import Change, Outgoing, Undecodable
 from headwater.model.registry import Epoch
 from headwater.sources import folder as folder_module
 from headwater.sources import scan
@@ -329,3 +331,36 @@ def test_two_instances_do_not_mix(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
     asyncio.run(scenario())
     assert bench.told() == [("a.txt", "one")]
+
+
+def limited(bench: Bench, largest: int) -> FolderSource:
+    writer = LimitedWriter(bench.log.writer("s", 1), largest, None)
+    return FolderSource(bench.root, bench.include, writer, SystemClock())
+
+
+def test_a_file_that_the_log_does_not_take_is_a_dead_letter_and_hurts_no_other(bench: Bench) -> None:
+    bench.put("a.txt", "old")
+    bench.synchronise()
+    bench.put("a.txt", "x" * 5000, OLD_NS + 1)
+    bench.put("b.txt", "small")
+
+    def read() -> list[Change | Undecodable]:
+        async def all_of() -> list[Change | Undecodable]:
+            history = bench.log.history("s", "g", 1)
+            return [decoding(decode)(it, (Epoch(1, "x", 1),)) async for it in history.read(0, 0, 100)]
+
+        return asyncio.run(all_of())
+
+    found = asyncio.run(limited(bench, 1000).synchronise())
+    assert (found.upserts, [name for name, _ in found.skipped]) == (1, ["a.txt"])
+    assert "log.largest is 1,000" in found.skipped[0][1]
+    old, dead, small = read()
+    assert isinstance(dead, Undecodable)
+    assert (old.id, dead.id, small.id) == ("a.txt", "a.txt", "b.txt")
+    # It is told by every pass, and written once.
+    assert asyncio.run(limited(bench, 1000).synchronise()).skipped == found.skipped
+    assert len(read()) == 3
+    # Once the limit is raised, the next pass takes it.
+    assert asyncio.run(limited(bench, 9000).synchronise()) == Pass(1, 0)
+    assert isinstance(read()[-1], Change)
+    assert asyncio.run(limited(bench, 9000).synchronise()) == Pass(0, 0)

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.clock import SystemClock
+from headwater.errors import Reject
 from headwater.log.port import SourcePosition
 from headwater.model.change import Outgoing
 from headwater.sources.jsonl import BATCH_BYTES, BATCH_LINES, Lines, publish
@@ -179,3 +180,24 @@ def test_lines_do_not_depend_on_how_they_come(data: bytes, size: int) -> None:
     assert [number for number, _ in found] == list(range(1, len(found) + 1))
     if not data.startswith(b"\xef\xbb\xbf"):
         assert [line for _, line in found] == [line if len(line) <= 5 else None for line in whole]
+
+
+class Narrow(Sink):
+    """A log that takes no record over 60 bytes."""
+
+    async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:
+        for index, change in enumerate(changes):
+            if len(change.value or b"") > 60:
+                raise Reject("too large", index)
+        await super().append(changes, position)
+
+
+def test_lines_that_the_log_does_not_take_are_rejected_and_the_others_appended() -> None:
+    lines = [b'{"id":"%d","time":"x"}' % it + b" " for it in range(9)]
+    for it in (0, 4, 5, 8):
+        lines[it] = b'{"id":"%d","time":"%s"}' % (it, b"x" * 60)
+    sink = Narrow()
+    bad = [(it + 1, "too large") for it in (0, 4, 5, 8)]
+    assert run(io.BytesIO(b"\n".join(lines)), sink) == (5, 4, bad)
+    assert [change.key for change in sink.changes] == [b"1", b"2", b"3", b"6", b"7"]
+    assert run(io.BytesIO(lines[0]), Narrow()) == (0, 1, bad[:1])
