@@ -17,7 +17,7 @@ from tests.kafka.process import Kept, soon
 #: How long a stopped worker sleeps: by then the group has given its partitions to others.
 ASLEEP_S = SESSION_S + 4.0
 #: How often an index write is applied and then reported as timed out.
-TIMEOUT_RATE = 0.03
+TIMEOUT_RATE = 0.1
 #: A graceful end may have to wait for brokers that are away.
 LEAVE_S = 60.0
 
@@ -156,16 +156,10 @@ class Crew:
         if awake > self._size + 1:  # those that came back
             self.leave()
 
-    def wake(self) -> None:
-        """Let all go on, and no one stop any more."""
-        while any(worker.haunted or worker.wakes_at for worker in self.workers if worker.fate is None):
-            for worker in self.workers:
-                if worker.haunted and worker.fate is None:
-                    # Nothing may be left that it could write.
-                    worker.haunted = False
-                    worker.wakes_at = time.monotonic() + ASLEEP_S
-            self.look()
-            time.sleep(0.2)
+    @property
+    def asleep(self) -> bool:
+        """Whether one of them is still to be woken."""
+        return any(worker.fate is None and worker.wakes_at is not None for worker in self.workers)
 
     def end(self) -> None:
         """Let all leave in order; complain of those that do not."""
@@ -173,11 +167,14 @@ class Crew:
             if worker.fate is None:
                 self._dismiss(worker)
         for worker in self.workers:
-            worker.kept.send(signal.SIGCONT)
-            if not soon(lambda it=worker: not it.kept.is_running(), LEAVE_S):  # type: ignore[misc]  # bound on purpose
+            if not soon(lambda it=worker: self._gone(it), LEAVE_S):  # type: ignore[misc]  # bound on purpose
                 self.complaints.append(f"a worker does not leave: {worker.kept.tail(8)}")
                 worker.kept.kill()
             worker.listen()
+
+    def _gone(self, worker: Worker) -> bool:
+        worker.kept.send(signal.SIGCONT)  # it may have stopped itself only now
+        return not worker.kept.is_running()
 
     def settling(self) -> bool:
         """Whether any of them has settled something."""

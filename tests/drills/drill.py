@@ -29,6 +29,7 @@ DOWN_S = 4.0
 PACE_S = 2.0
 START_S = 60.0
 CATCH_UP_S = 120.0
+LONGER = 3.0
 
 SESSION = {"session_timeout": f"{SESSION_S:.0f}s"}
 WORKERS = ("haunt", "kill", "haunt", "freeze", "leave", "join")
@@ -69,7 +70,7 @@ class Report:
     @property
     def harmless(self) -> list[str]:
         """What never occurred, so that little was shown about it."""
-        return [name for name in ("rebalances", "fenced settlements", "stale applies") if not self.counts[name]]
+        return [what for what in MUST_OCCUR if not self.counts[what]]
 
     def __str__(self) -> str:
         done, counts, found = self.done, self.counts, self.judgement
@@ -83,7 +84,9 @@ class Report:
         )
 
 
-COUNTED = ("rebalances", "fenced settlements", "stale applies", "conflicts", "timed-out applies", "outages")
+#: Without each of these a drill has shown little.
+MUST_OCCUR = ("rebalances", "fenced settlements", "stale applies")
+COUNTED = (*MUST_OCCUR, "conflicts", "timed-out applies", "outages")
 
 
 def counted(events: list[dict[str, Any]]) -> Counter[str]:
@@ -208,15 +211,21 @@ def _run(name: str, corpus: Corpus, seconds: float, seed: int, folder: Path) -> 
 
 
 def harm(drill: Drill, brokers: Brokers, crew: Crew, traffic: Traffic, chance: random.Random, seconds: float) -> None:
-    """Publish and do harm for so long, from the moment at which the first worker is at work."""
+    """Publish and do harm for so long, from the moment at which the first worker is at work.
+
+    A slow machine gets longer, until everything that must occur has occurred.
+    """
     crew.look()
     assert soon(lambda: crew.settling() or bool(crew.complaints), START_S), "no worker settles anything"
     traffic.start()
     deeds = {"broker": brokers.kill, "blackhole": brokers.blackhole}
     turns: list[str] = []
-    until, due = time.monotonic() + seconds, 0.0
-    while (now := time.monotonic()) < until and not crew.complaints:
+    began, due = time.monotonic(), 0.0
+    while not crew.complaints:
+        now = time.monotonic()
         if now >= due:
+            if now >= began + (seconds if shown(crew) else LONGER * seconds):
+                return
             turns = turns or chance.sample(drill.harm, len(drill.harm))
             deed = turns.pop()
             (deeds.get(deed) or getattr(crew, deed))()
@@ -226,16 +235,25 @@ def harm(drill: Drill, brokers: Brokers, crew: Crew, traffic: Traffic, chance: r
         time.sleep(0.1)
 
 
+def shown(crew: Crew) -> bool:
+    counts = counted(crew.heard())
+    return all(counts[what] for what in MUST_OCCUR)
+
+
 def calm(brokers: Brokers, crew: Crew, traffic: Traffic) -> list[str]:
     """End all harm, let the workers catch up, and let them go; return what is to be complained about."""
     brokers.heal()
     traffic.end()
-    crew.wake()
-    if not soon(lambda: not behind(brokers.client), CATCH_UP_S):
+    if not soon(lambda: caught_up(brokers, crew) or bool(crew.complaints), CATCH_UP_S):
         crew.complaints.append(f"the workers do not catch up: {behind(brokers.client)}")
     crew.end()
     halts = [event for event in crew.heard() if event["event"] in ("stream.halted", "stream.paused", "change.dead")]
     return crew.complaints + [f"a worker said: {event}" for event in halts]
+
+
+def caught_up(brokers: Brokers, crew: Crew) -> bool:
+    crew.look()
+    return not crew.asleep and not behind(brokers.client)
 
 
 def keep(folder: Path) -> Path:

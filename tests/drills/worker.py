@@ -1,8 +1,8 @@
 """`python -m tests.drills.worker SEED RATE ARGUMENTS...`: the command line, with an index that does harm.
 
-SIGUSR1 asks the process to stop itself (SIGSTOP) right before its next write: woken after its session, it begins by
-writing, with no chance to hear first that its partitions are another's. With probability RATE a write is applied and
-then reported as timed out.
+SIGUSR1 asks the process to stop itself (SIGSTOP) right before its next write, be it to the index or, with all its own
+checks behind it, to the brokers: woken after its session, it begins by writing, with no chance to hear first that its
+partitions are another's. With probability RATE a write to the index is applied and then reported as timed out.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ import random
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Any
 from unittest import mock
 
+from confluent_kafka import Producer
 from msgspec.structs import replace
 
+import headwater.log.kafka_settling
 from headwater.cli import main
 from headwater.engine.supervisor import StreamPorts
 from headwater.errors import Retry
 from headwater.indexes.port import IndexWriter
-from headwater.log.port import LogReader
 from headwater.model.generation import Floor, Generation, Position
 from headwater.model.manifest import Answer, Manifest, Mark, Write
-from headwater.model.receipt import Settlement
 from headwater.observability.signals import Emit, unheard
-from headwater.testing.passing import PassingReader
 from headwater.wiring import Site
 
 STOPPING, TIMED_OUT = "drill.stopping", "drill.timed-out"
@@ -42,8 +42,7 @@ class Harm:
         signal.signal(signal.SIGUSR1, self._asked)
 
     def _asked(self, _number: int, _frame: object) -> None:
-        # Twice in three times before an apply, which a settlement follows; else it would only be the settlement.
-        self._before = self._random.choice(("apply", "apply", "settle"))
+        self._before = self._random.choice(("apply", "commit"))
 
     def stop(self, before: str) -> None:
         """Stop here if that was asked for."""
@@ -93,16 +92,19 @@ class HarmedIndexWriter:
         await self._inner.close()
 
 
-class HarmedReader(PassingReader):
-    """A log reader before whose settlements its process may stop."""
+def harmed_producer(harm: Harm) -> type[Producer]:
+    """The client's producer; its process may stop before a settlement's transaction, or before its plain writes."""
 
-    def __init__(self, inner: LogReader, harm: Harm) -> None:
-        super().__init__(inner)
-        self._harm = harm
+    class HarmedProducer(Producer):
+        def begin_transaction(self, *arguments: Any, **options: Any) -> None:
+            harm.stop("commit")
+            super().begin_transaction(*arguments, **options)
 
-    async def settle(self, settlement: Settlement) -> None:
-        self._harm.stop("settle")
-        await self.inner.settle(settlement)
+        def flush(self, *arguments: Any, **options: Any) -> int:
+            harm.stop("commit")
+            return super().flush(*arguments, **options)
+
+    return HarmedProducer
 
 
 def harmed(harm: Harm) -> None:
@@ -111,13 +113,10 @@ def harmed(harm: Harm) -> None:
 
     def wrapped(site: Site, stream: str, emit: Emit = unheard) -> StreamPorts:
         made = ports(site, stream, emit)
-        return replace(
-            made,
-            open_reader=lambda: HarmedReader(made.open_reader(), harm),
-            writer=HarmedIndexWriter(made.writer, harm),
-        )
+        return replace(made, writer=HarmedIndexWriter(made.writer, harm))
 
-    with mock.patch.object(Site, "ports", wrapped):
+    producer = mock.patch.object(headwater.log.kafka_settling, "Producer", harmed_producer(harm))
+    with mock.patch.object(Site, "ports", wrapped), producer:
         main()
 
 
