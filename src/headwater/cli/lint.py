@@ -12,6 +12,7 @@ from headwater.cli.output import tell, write_json
 from headwater.cli.places import located
 from headwater.errors import Misconfigured
 from headwater.settings.failures import ConfigurationErrors
+from headwater.settings.topic import unordered
 from headwater.wiring import Site
 
 
@@ -19,6 +20,7 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
     """Check the configuration; name every error with its place.
 
     Exit 3 when there is one. A source folder or a certificate that is not there is a warning: it may be mounted later.
+    An order of changes (`version`) by which some may be lost is a warning too.
     --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
     """
     path = config_of(context, config)
@@ -39,7 +41,36 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
 
 
 def _warnings(site: Site) -> list[Misconfigured]:
-    """Return what a run would stumble over, and what may yet be put right outside the file."""
+    """Return what a run would stumble over or quietly do otherwise, and what may yet be put right outside the file."""
+    return [*_absent(site), *_orders(site)]
+
+
+def _orders(site: Site) -> list[Misconfigured]:
+    """Return the streams of Debezium that are ordered by where the database wrote a change.
+
+    A transaction that is open while a snapshot begins writes before the snapshot's place and commits after it: by that
+    order its changes are older than the rows that they change.
+    """
+    return [
+        located(
+            Misconfigured(
+                f"streams.{name}.version",
+                "this key left out",
+                f"`{it.version}` is where a change was written, not when it was committed, so a change that commits "
+                "while a snapshot begins may be taken for an older one and lost",
+                hint="leave it out: all changes of a row have one key, and the topic has them in the right order",
+            ),
+            site.path,
+        )
+        for name, it in site.settings.streams.items()
+        if it.topic
+        and it.topic.envelope == "debezium"
+        and (it.version or "").startswith(("source.", "__source_"))
+        and not any(unordered(it.topic))
+    ]
+
+
+def _absent(site: Site) -> list[Misconfigured]:
     from headwater.settings.kafka import KafkaLog
 
     streams = site.settings.streams.items()

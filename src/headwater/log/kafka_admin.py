@@ -98,7 +98,8 @@ class KafkaAdmin:
 
     async def topics(self, names: Iterable[str]) -> dict[str, FoundTopic]:
         """Return those of the topics that exist, as far as this principal may see them."""
-        wanted = list(names)
+        # Two streams may read one topic, and the brokers take no name twice.
+        wanted = list(dict.fromkeys(names))
         until = self._clock.monotonic() + _MOVE_S
         while True:
             found = await self._thread.call("looking at topics", lambda: self._topics(wanted))
@@ -159,7 +160,7 @@ class KafkaAdmin:
         cluster = self._wait(self._admin.describe_cluster(request_timeout=LOOK_S))
         settings = None
         for node in cluster.nodes[:1]:
-            settings = self._config(ConfigResource.Type.BROKER, [str(node.id)]).get(str(node.id))
+            settings = self._config(ConfigResource.Type.BROKER, [str(node.id)])[0].get(str(node.id))
         for _ in range(_ROUNDS):
             if self._apis.newest():
                 break
@@ -182,13 +183,13 @@ class KafkaAdmin:
                     found[name] = FoundTopic(name, "", 0, 0, operations=frozenset())
                 elif error.args[0].code() not in _ABSENT:
                     raise
-        configs = self._config(ConfigResource.Type.TOPIC, list(descriptions))
+        configs, coming = self._config(ConfigResource.Type.TOPIC, list(descriptions))
         led = {name: [part.id for part in it.partitions if part.leader] for name, it in descriptions.items()}
         ends = [self._offsets(led, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())]
         newest = self._offsets(led, OffsetSpec.max_timestamp())
         for name, it in descriptions.items():
             bounds = None
-            if all(name in offsets for offsets in ends):
+            if name not in coming and all(name in offsets for offsets in ends):
                 bounds = {p: (ends[0][name][p].offset, ends[1][name][p].offset) for p in led[name]}
             times = [at.timestamp for at in newest.get(name, {}).values() if at.timestamp >= 0]
             found[name] = FoundTopic(
@@ -222,21 +223,26 @@ class KafkaAdmin:
                 offsets.get(where.topic, {})[where.partition] = at
         return offsets
 
-    def _config(self, kind: Any, names: Sequence[str]) -> dict[str, dict[str, str]]:
-        """Return the settings of topics or of one broker; without those that this principal may not see."""
+    def _config(self, kind: Any, names: Sequence[str]) -> tuple[dict[str, dict[str, str]], set[str]]:
+        """Return the settings of topics or of one broker, without those that this principal may not see; and the topics
+        that were just made, of which the broker that was asked has not heard yet.
+        """
         configs: dict[str, dict[str, str]] = {}
+        coming: set[str] = set()
         if not names:
-            return configs
+            return configs, coming
         resources = [ConfigResource(kind, name) for name in names]
         for resource, future in self._admin.describe_configs(resources, request_timeout=LOOK_S).items():
             try:
                 entries: Mapping[str, ConfigEntry] = self._wait(future)
             except KafkaException as error:
-                if error.args[0].code() not in _DENIED:
+                if error.args[0].code() in _ABSENT:
+                    coming.add(resource.name)
+                elif error.args[0].code() not in _DENIED:
                     raise
                 continue
             configs[resource.name] = {name: it.value for name, it in entries.items() if it.value is not None}
-        return configs
+        return configs, coming
 
     def _group(self, name: str, topic: str, partitions: int) -> FoundGroup:
         asked = [TopicPartition(topic, partition) for partition in range(partitions)]

@@ -46,3 +46,20 @@ def test_an_error_shows_no_password(cli: Cli, verb: list[str]) -> None:
     failed = cli(*verb, code=3)
     assert "log.security.password" in failed.stdout + failed.stderr
     assert "hunter2" not in failed.stdout + failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("topic", "version", "warns"),
+    [
+        ("envelope: debezium", "source.lsn", True),
+        ("envelope: debezium, id: key.id", "__source_lsn", True),
+        ("envelope: debezium", "after.revision", False),
+        ("envelope: debezium, id: value.sku", "source.lsn", False),
+        ("envelope: none, id: value.sku", "source.lsn", False),
+    ],
+)
+def test_an_order_by_which_changes_may_be_lost_is_a_warning(cli: Cli, topic: str, version: str, *, warns: bool) -> None:
+    stream = f"topic: {{name: shop.orders, {topic}}}\n    version: {version}"
+    cli.write("headwater.yaml", f"log: kafka://127.0.0.1:1\nstreams:\n  orders:\n    {stream}\n")
+    warnings = cli.json("lint", "--json")["warnings"]
+    assert [it["path"] for it in warnings] == ["streams.orders.version"] * warns
