@@ -44,7 +44,7 @@ class Session:
         with suppress(BrokenPipeError):
             self._psql.stdin.write(f"{statement};\n\\echo --done\n")
             self._psql.stdin.flush()
-        lines = []
+        lines: list[str] = []
         for line in self._psql.stdout:
             if line == "--done\n":
                 return "".join(lines).strip()
@@ -86,6 +86,7 @@ class Writer:
         self._thread = threading.Thread(target=self._work)
         self._failure: BaseException | None = None
         self.transactions = 0
+        self._goal = 0
         self.gone: dict[int, str] = {}
         self._titles: dict[int, str] = {}
 
@@ -108,15 +109,21 @@ class Writer:
         self._stop.set()
         self._thread.join()
 
+    def let(self, transactions: int) -> None:
+        """Let so many more be written, while others go on."""
+        self._goal += transactions
+
     def go_on(self, transactions: int) -> None:
-        """Wait until so much more was written."""
-        goal = self.transactions + transactions
-        assert soon(lambda: self.transactions >= goal or not self._thread.is_alive(), 60)
+        """Let so many more be written, and wait for all."""
+        self.let(transactions)
+        assert soon(lambda: self.transactions >= self._goal or not self._thread.is_alive(), 60)
         assert self._thread.is_alive(), self._failure
 
     def _work(self) -> None:
         try:
             while not self._stop.wait(0.01):
+                if self.transactions >= self._goal:
+                    continue
                 statements = [self._statement() for _ in range(self._dice.randint(1, 3))]
                 self._run(f"begin; {'; '.join(statements)}; commit")
                 self.transactions += 1

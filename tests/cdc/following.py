@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from confluent_kafka import Message, TopicPartition
@@ -17,30 +18,41 @@ from tests.kafka.postgres import Postgres
 from tests.kafka.process import soon
 
 WITHIN_S = 60
+#: Settings of a connector, with `_` for `.`.
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 #: A slot outlives its connector, as it must where changes are not to be lost between two runs of it.
 KEPT_SLOT = {"slot_drop_on_stop": "false"}
 READABLE = {"decimal_handling_mode": "string"}
+WITH_SCHEMAS = {
+    "key_converter": "org.apache.kafka.connect.json.JsonConverter",
+    "key_converter_schemas_enable": "true",
+    "value_converter": "org.apache.kafka.connect.json.JsonConverter",
+    "value_converter_schemas_enable": "true",
+}
 FLATTENED = {
     "transforms": "unwrap",
     "transforms_unwrap_type": "io.debezium.transforms.ExtractNewRecordState",
     "transforms_unwrap_delete_tombstone_handling_mode": "rewrite",
+    "transforms_unwrap_add_fields": "source.lsn",
 }
 
 
 class Followed:
     """A database with a connector on it. Its tables' topics are `PREFIX.public.TABLE`."""
 
-    def __init__(self, postgres: Postgres, kafka: Kafka, database: str, partitions: int = 1, **settings: str) -> None:
+    def __init__(
+        self, postgres: Postgres, kafka: Kafka, *, partitions: int = 1, settings: Mapping[str, str] = NO_MORE
+    ) -> None:
         self.postgres = postgres
         self.kafka = kafka
-        self.database = database
+        self.database = postgres.database()
         self.prefix = fresh_name("cdc")
         self.config = debezium(
             postgres,
-            database,
+            self.database,
             self.prefix,
             topic_creation_default_partitions=str(partitions),
-            **{**READABLE, **settings},
+            **READABLE | dict(settings),
         )
         self.sql("create table if not exists beacon (at serial primary key)")
 
@@ -57,6 +69,13 @@ class Followed:
             yield
         finally:
             connect.delete(self.prefix)
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop the slot once nobody uses it, if the connector has not: a server has few."""
+        mine = f"from pg_replication_slots where slot_name = '{self.config['slot.name']}'"
+        soon(lambda: self.sql(f"select count(*) {mine} and active") == "0", WITHIN_S)
+        self.sql(f"select pg_drop_replication_slot(slot_name) {mine}")
 
     def await_topic(self, table: str = "page") -> None:
         """Wait for the topic: Debezium makes it with its first record."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Collection
 from typing import Any
 
-import pytest
-
 from tests.cdc.database import PAGE, Writer, rows, session
-from tests.cdc.following import KEPT_SLOT, Followed, configured, exported, instant, letters, squeezed
+from tests.cdc.following import KEPT_SLOT, WITHIN_S, Followed, configured, exported, instant, letters, squeezed
 from tests.integration.cli.process import Cli
 from tests.kafka.client import Kafka, fresh_name
 from tests.kafka.connect import ConnectWorker
@@ -21,7 +18,7 @@ from tests.kafka.postgres import Postgres
 from tests.kafka.process import soon
 
 ROWS = 200
-STREAM = {
+STREAM: dict[str, Any] = {
     "topic": {
         "envelope": "debezium",
         "text": ["title", "body", "manual"],
@@ -46,30 +43,20 @@ class Mortal(ConnectWorker):
         return {**kept, "offset.flush.interval.ms": str(self._flush_ms)}
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Iterator[Cli]:
-    cli = Cli(tmp_path)
-    yield cli
-    for process in cli.processes:
-        process.kill()
-        process.communicate()
-
-
 def test_the_index_equals_the_table_whatever_is_written_and_whoever_dies(
     cli: Cli, kafka: Kafka, postgres: Postgres
 ) -> None:
     needs("debezium")
-    database = postgres.database()
-    postgres.sql(f"{PAGE}; alter table page replica identity full", database)
-    followed = Followed(postgres, kafka, database, partitions=3, **KEPT_SLOT)
+    followed = Followed(postgres, kafka, partitions=3, settings=KEPT_SLOT)
+    followed.sql(f"{PAGE}; alter table page replica identity full")
     configured(cli, kafka, {"pages": {**STREAM, "topic": {**STREAM["topic"], "name": followed.topic()}}})
-    with session(postgres, database) as run:
+    with session(postgres, followed.database) as run:
         writer = Writer(run, seed=4)
         writer.insert(ROWS)
         story(cli, kafka, followed, writer)
     cli("run", "--once")
     assert letters(cli, "pages") == {}
-    found, table = exported(cli, "pages"), rows(postgres, database)
+    found, table = exported(cli, "pages"), rows(postgres, followed.database)
     assert len(table) > ROWS / 2
     assert found == {str(row["id"]): document(row) for row in table}
     assert cli.json("verify", "pages", "--json")["ok"]
@@ -79,33 +66,35 @@ def test_the_index_equals_the_table_whatever_is_written_and_whoever_dies(
 def story(cli: Cli, kafka: Kafka, followed: Followed, writer: Writer) -> None:
     """Follow while it is written; in the middle each one ends once."""
     group = fresh_name("mortal")
-    with writer.writing():
-        # Offsets are kept when it stops in peace, else only after a minute.
-        with Mortal(kafka.bootstrap, group, 60_000) as first:
-            first.view.create(followed.prefix, followed.config)
-            followed.await_topic()
-            cli("topics", "apply")
-            workers = [cli.start("run", "--log-format", "json") for _ in range(2)]
+    # Offsets are kept when it stops in peace, else only after a minute.
+    with Mortal(kafka.bootstrap, group, 60_000) as first, writer.writing():
+        writer.let(250)
+        first.view.create(followed.prefix, followed.config)
+        followed.await_topic()
+        cli("topics", "apply")
+        workers = [cli.start("run", "--log-format", "json") for _ in range(2)]
+        writer.go_on(50)
+        first.view.ask(f"/connectors/{followed.prefix}/restart?includeTasks=true", "POST")
+        writer.go_on(50)
+        assert soon(lambda: first.view.states(followed.prefix) == ["RUNNING", "RUNNING"], WITHIN_S)
+        writer.go_on(100)
+        workers.pop(0).kill()
+        followed.sql("alter table page add column note text default 'none'")
+        workers.append(cli.start("run", "--log-format", "json"))
+        writer.go_on(100)
+        first.process.kill()
+        # What the dead one had sent since its restart, the next one sends again.
+        with Mortal(kafka.bootstrap, group, 500) as second:
+            writer.let(100)
+            assert soon(lambda: second.view.states(followed.prefix) == ["RUNNING", "RUNNING"], WITHIN_S)
             writer.go_on(50)
-            first.view.ask(f"/connectors/{followed.prefix}/restart?includeTasks=true", "POST")
-            writer.go_on(50)
-            workers.pop(0).kill()
-            followed.sql("alter table page add column note text default 'none'")
-            workers.append(cli.start("run", "--log-format", "json"))
-            writer.go_on(100)
-        # It was killed: what it had sent since its restart, the next one sends again.
-        second = Mortal(kafka.bootstrap, group, 500)
-        with second:
-            writer.go_on(100)
-            assert soon(lambda: second.view.states(followed.prefix) == ["RUNNING", "RUNNING"], 60)
-            writer.go_on(50)
-            writer.end()
             followed.await_delivery()
             second.view.delete(followed.prefix)
+            followed.forget()
     assert repeats(followed) > 0
     for worker in workers:
         worker.send_signal(signal.SIGTERM)
-        _, said = worker.communicate(timeout=60)
+        _, said = worker.communicate(timeout=WITHIN_S)
         assert worker.returncode == 0, said
         assert '"partitions.moved"' in said
 
