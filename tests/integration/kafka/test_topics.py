@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 import pytest
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from headwater.clock import SystemClock
 from headwater.errors import Unreachable
 from headwater.log.acls import Role, grants
 from headwater.log.kafka_admin import NO_CONSENT, KafkaAdmin, bring, look
-from headwater.log.topic_plan import Action, Consent, Step
+from headwater.log.topic_plan import Action, Consent, FoundTopic, Step
 from headwater.log.topics import Policy, StreamLog, TopicSpec, topic_specs
 from tests.integration.kafka.granting import user_with
 from tests.kafka.client import Kafka, fresh_name
@@ -205,3 +207,37 @@ def test_a_wrong_password_is_said_at_once(kafka_secured: Secured) -> None:
     cluster = Cluster(kafka_secured.scram(password="wrong"))
     with pytest.raises(Unreachable, match="refused the log-in"):
         cluster.look()
+
+
+def test_a_broker_that_has_not_heard_of_a_new_topic_is_asked_again(kafka: Kafka) -> None:
+    cluster = Cluster(kafka)
+    cluster.bring()
+    asked: list[str] = []
+
+    class Behind:
+        """The first broker that is asked for settings knows none of the topics yet."""
+
+        def __init__(self, inner: AdminClient) -> None:
+            self._inner = inner
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._inner, name)
+
+        def describe_configs(
+            self, resources: list[ConfigResource], **options: float
+        ) -> dict[ConfigResource, Future[Any]]:
+            asked.append("settings")
+            if len(asked) > 1:
+                return self._inner.describe_configs(resources, **options)
+            unknown: Future[Any] = Future()
+            unknown.set_exception(KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART)))
+            return dict.fromkeys(resources, unknown)
+
+    async def work(admin: KafkaAdmin) -> dict[str, FoundTopic]:
+        admin._admin = Behind(admin._admin)  # type: ignore[assignment]  # it stands in for one
+        return await admin.topics(spec.name for spec in cluster.specs())
+
+    found = cluster.with_admin(work)
+    assert len(found) == len(cluster.specs())
+    assert all(topic.config and topic.bounds for topic in found.values())
+    assert len(asked) == 2
