@@ -71,8 +71,18 @@ def explain(error: HeadwaterError) -> list[str]:
         return [str(each) for each in error.errors]
     if isinstance(error, Misconfigured):
         return [str(error)]
-    tail = ". Nothing was lost: try again" if isinstance(error, Retry) else ""
-    return f"headwater: {error}{tail}".splitlines()
+    return f"headwater: {error}{_way_on(error)}".splitlines()
+
+
+def _way_on(error: HeadwaterError) -> str:
+    """Return the next step for what is away."""
+    if not isinstance(error, Retry):
+        return ""
+    if error.dependency != "kafka":
+        return ". Nothing was lost: try again"
+    from headwater.log.health import advice
+
+    return f". {advice(error.cause)}. Nothing was lost"
 
 
 def unknown_stream(name: str, streams: Iterable[str]) -> Mistake:

@@ -21,7 +21,7 @@ from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
 from headwater.cli.probes import Address, Standings, loopback, probed
 from headwater.cli.progress import Meter, open_display
-from headwater.errors import HeadwaterError, Misconfigured
+from headwater.errors import HeadwaterError, Misconfigured, Retry
 from headwater.observability.formats import LogFormat
 from headwater.observability.signals import Emit, Event
 from headwater.settings.failures import Unfit
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 #: How long `--once` waits for a dependency that is away.
 PATIENCE_S = 600.0
+PAUSE_S = 1.0
 
 
 def run(
@@ -58,7 +59,8 @@ def run(
 ) -> None:
     """Work on all streams; with --once until the log is settled.
 
-    One worker works on a log at a time; a second one ends with exit code 4 and names the first. SIGTERM and SIGINT let
+    One worker works on a log in SQLite at a time; a second one ends with exit code 4 and names the first. On a Kafka
+    any number share the work; a worker that finds no broker at its start ends with exit code 4. SIGTERM and SIGINT let
     what is in flight be settled first; a second one ends the process at once, which is safe too.
 
     Exit 0 when all is settled or when SIGTERM ended a worker that serves, 1 when a stream is paused, 3 for its
@@ -87,7 +89,7 @@ async def _run(
     from headwater.observability.logs import log_events
 
     async with opened(config) as site:
-        await site.journal.prepare()
+        await _prepare(site, timeout_s)
         with site.journal.lock():
             meter = Meter(site)
             display = open_display(meter, plain=log_format is LogFormat.TEXT)
@@ -122,6 +124,24 @@ async def _run(
                 tell(line)
         await _tell_dead(site)
     return stopper.exit_code(codes, once=timeout_s is not None)
+
+
+async def _prepare(site: Site, timeout_s: float | None) -> None:
+    """Make what the log lacks. With --once a log that is away is waited for; a worker that serves ends, so that whoever
+    has just set it up sees why, and whatever keeps it running starts it again.
+    """
+    deadline = site.clock.monotonic() + (timeout_s or 0.0)
+    waiting = False
+    while True:
+        try:
+            return await site.journal.prepare()
+        except Retry as away:
+            if site.clock.monotonic() >= deadline:
+                raise
+            if not waiting:
+                tell(f"waiting: {away}")
+            waiting = True
+        await site.clock.sleep(PAUSE_S)
 
 
 def _without_halts(emit: Emit) -> Emit:

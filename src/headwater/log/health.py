@@ -54,10 +54,10 @@ class FoundStream:
 def away(cause: str, cure: str) -> Finding:
     """Return the finding that no broker can be used."""
     why = "without its log a stream stands still: nothing is lost, and nothing becomes searchable"
-    return failure("brokers", "kafka", cause, why, cure or _advice(cause))
+    return failure("brokers", "kafka", cause, why, cure or advice(cause))
 
 
-def _advice(cause: str) -> str:
+def advice(cause: str) -> str:
     """Return the next step for what librdkafka says of a connection that it cannot make."""
     said = cause.lower()
     if "plaintext broker" in said:
