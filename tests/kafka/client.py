@@ -20,6 +20,8 @@ _numbers = count(1)
 
 #: Names of settings, or their ends, in which an underscore is one.
 AS_IS = ("_cb", "on_commit", "log_level")
+FLUSH_S = 40
+
 Record = tuple[bytes | None, bytes | None]
 
 
@@ -70,7 +72,9 @@ class Kafka:
         for key, value in records:
             producer.produce(topic, value, key, on_delivery=delivered)
             producer.poll(0)
-        producer.flush(40)
+        if producer.flush(FLUSH_S):
+            producer.purge()
+            producer.flush(FLUSH_S)
         if errors:
             raise KafkaException(errors[0])
         return offsets
