@@ -8,5 +8,10 @@
         client.produce(topic, [(b"key", b"value")])
         broker.kill(); broker.start()            # also stop, pause, resume, restart; .data and .log
 
-In tests: the fixtures of tests/kafka/fixtures.py, foremost `kafka`, one broker for a whole run.
+In tests, the fixtures of tests/kafka/fixtures.py. One for a whole run, over all its workers: `kafka`, `kafka_secured`,
+`kafka_tiered`, `connect`, `postgres`, `registry`. One for each worker, whole again after each test: `kafka_proxied`,
+`kafka_cluster`. For one test: `start_broker`.
+
+Beside `Broker`: cluster.Cluster, secured.SecuredBroker, tiered.TieredBroker, proxy.FaultProxy, postgres.PostgresServer,
+connect.ConnectWorker, registry.RegistryServer.
 """
