@@ -50,6 +50,9 @@ _MISSING = frozenset(
         KafkaError.UNKNOWN_TOPIC_ID,
     }
 )
+#: A broker that has just started knows no topic yet, and answers all the same: so often, and so far apart, it is asked.
+_MISSING_ROUNDS = 20
+_MISSING_PAUSE_S = 0.25
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _LOGIN = frozenset(
     {
@@ -187,6 +190,7 @@ class OnThread:
 
     def __init__(self, name: str, trouble: Trouble) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._pause = threading.Event()  # set once nobody waits for answers any more
         self.trouble = trouble
 
     async def call(self, doing: str, work: Callable[[], T], subject: str = "") -> T:
@@ -200,7 +204,7 @@ class OnThread:
     def _translating(self, doing: str, work: Callable[[], T], subject: str) -> T:
         self.trouble.check()
         try:
-            return work()
+            return self._insisting(work)
         except KafkaException as raised:
             self.trouble.check()
             error = translated(raised.args[0], doing, subject)
@@ -208,8 +212,20 @@ class OnThread:
                 error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
             raise error from raised
 
+    def _insisting(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns. A topic counts as missing only once that was the answer for a while."""
+        for _ in range(_MISSING_ROUNDS):
+            try:
+                return work()
+            except KafkaException as raised:
+                if raised.args[0].code() not in _MISSING:
+                    raise
+            self._pause.wait(_MISSING_PAUSE_S)
+        return work()
+
     async def close(self, last: Callable[[], None]) -> None:
         """Run `last` after all calls, and end the thread. Idempotent."""
+        self._pause.set()
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
         with suppress(KafkaException, RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._executor, last)

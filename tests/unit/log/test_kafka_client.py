@@ -1,0 +1,61 @@
+"""Calls of a client: what an answer means, and which answer is believed at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException
+
+from headwater.errors import Retry, Unreachable
+from headwater.log import kafka_client
+from headwater.log.kafka_client import OnThread, Trouble
+
+
+class Broker:
+    """Fails with these codes, one a call, and then answers."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+        self.asked = 0
+
+    def __call__(self) -> str:
+        self.asked += 1
+        if self._codes:
+            raise KafkaException(KafkaError(self._codes.pop(0)))
+        return "here"
+
+
+def ask(broker: Broker) -> str:
+    async def call() -> str:
+        thread = OnThread("test", Trouble())
+        try:
+            return await thread.call("asking", broker, "the topic")
+        finally:
+            await thread.close(lambda: None)
+
+    return asyncio.run(call())
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_client, "_MISSING_PAUSE_S", 0)
+
+
+@pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])
+def test_a_broker_that_has_just_started_and_knows_no_topic_yet_is_asked_again(code: int) -> None:
+    broker = Broker(code, code, code)
+    assert ask(broker) == "here"
+    assert broker.asked == 4
+
+
+def test_a_topic_that_stays_away_is_missing() -> None:
+    with pytest.raises(Unreachable, match="no such topic: the topic"):
+        ask(Broker(*[KafkaError.UNKNOWN_TOPIC_OR_PART] * 100))
+
+
+def test_every_other_answer_is_believed_at_once() -> None:
+    broker = Broker(KafkaError.NOT_LEADER_FOR_PARTITION)
+    with pytest.raises(Retry):
+        ask(broker)
+    assert broker.asked == 1
