@@ -43,7 +43,7 @@ format: install ## lint what can be mended, and format
 	$(BIN)/ruff check --fix --quiet
 	$(BIN)/ruff format --quiet
 
-bench: install corpus ## ratios against a bare loop, in one run; writes build/bench.json
+bench: install corpus kafka ## ratios against bare loops, in one run; writes build/bench.json
 	$(BIN)/python -m bench
 
 simulate: install ## SEEDS=20000 schedules of the engine, with every fault

@@ -5,7 +5,18 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from bench import freshness, incremental, loading, memory, searching, startup
+from bench import (
+    freshness,
+    incremental,
+    kafka_backlog,
+    kafka_loading,
+    kafka_skipping,
+    kafka_workers,
+    loading,
+    memory,
+    searching,
+    startup,
+)
 from bench.report import Figure, report
 
 
@@ -18,6 +29,10 @@ def main() -> int:
         "freshness": lambda: asyncio.run(freshness.measure()),
         "search": lambda: asyncio.run(searching.measure()),
         "startup": startup.measure,
+        "kafka-skipping": kafka_skipping.measure,
+        "kafka-loading": lambda: asyncio.run(kafka_loading.measure()),
+        "kafka-workers": kafka_workers.measure,
+        "kafka-backlog": kafka_backlog.measure,
     }
     chosen = sys.argv[1:] or list(measurements)
     figures: list[Figure] = []

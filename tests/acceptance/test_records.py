@@ -257,7 +257,10 @@ def test_edits_of_metadata_embed_nothing(ran: Ran) -> None:
     assert set(metadata) == {"payload-only"}
     assert metadata.total() > 2_500
     assert set(outcomes[Kind(text_is_new=True)]) == {"indexed"}
-    assert set(outcomes[Kind(deletes=True)]) == {"deleted"}
+    # A marker comes right behind its row's delete, and mostly overtakes it.
+    gone = outcomes[Kind(deletes=True)] + outcomes.get(Kind(repeats_delete=True), Counter())
+    assert set(gone) <= {"deleted", "superseded"}
+    assert gone["deleted"] >= outcomes[Kind(deletes=True)].total() > 1_000
     # The model was asked for new texts alone, and for no text twice.
     texts = {text_of(body) for kind, body, _ in ran.receipts if kind.text_is_new}
     embedded = sum(receipt["counts"]["embedded"] for _, _, receipt in ran.receipts)
