@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import pytest
-
 from tests.cdc.database import PAGE, large, quoted, session
 from tests.cdc.following import (
     FLATTENED,
@@ -67,13 +65,15 @@ def test_a_large_column_that_was_not_logged(cli: Cli, kafka: Kafka, postgres: Po
             assert "the column `manual` is not in the event" in reason
             assert "REPLICA IDENTITY FULL" in reason
             assert first[:16] not in reason
-        # The cure that it names: from now on it is logged. Touching the rows closes the letters.
+        # The cure that it names: from now on it is logged. The letters are about older changes, as a retry finds out.
         follow(cli, followed, "alter table page replica identity full; update page set views = 1")
+        cli("dead", "retry", "pages", "--all")
+        cli("run", "--once")
         assert letters(cli, "pages") == {}
         expected = {"1": f"Uno{first}".replace(" ", ""), "3": f"Two{first}".replace(" ", "")}
         assert texts(cli, "pages") == expected
         # What is not in `body` changes nothing, and nothing is embedded.
-        assert outcomes(cli, "titles", "1") == ["indexed", "indexed", "unchanged"]
+        assert outcomes(cli, "titles", "1")[-1] == "unchanged"
         follow(cli, followed, f"update page set manual = '{second}' where id = 1; update page set title = null")
         assert texts(cli, "pages") == {**expected, "1": second.replace(" ", ""), "3": first.replace(" ", "")}
         assert texts(cli, "titles") == {"1": "", "3": ""}
@@ -104,10 +104,9 @@ def test_a_truncate(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect
     assert sound(cli, "pages")
 
 
-@pytest.mark.parametrize("markers", ["true", "false"])
-def test_keys_of_two_columns(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect, markers: str) -> None:
-    """Deletes with the marker behind them, and without; in order of the log, and of the database."""
-    followed = Followed(postgres, kafka, partitions=3, settings={"tombstones_on_delete": markers})
+def test_keys_of_two_columns(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect) -> None:
+    """In order of the log, and in order of the database, which the marker behind a delete does not carry."""
+    followed = Followed(postgres, kafka, partitions=3)
     topic = reading(followed.topic("part"), text="title")
     configured(cli, kafka, {"parts": {"topic": topic}, "ordered": {"topic": topic, "version": "source.lsn"}})
     followed.sql(
@@ -132,13 +131,12 @@ def test_keys_of_two_columns(cli: Cli, kafka: Kafka, postgres: Postgres, connect
         assert texts(cli, stream) == expected
         assert letters(cli, stream) == {}
     assert sound(cli, "parts", "ordered")
-    # A marker carries no order of the database: behind a newer event it says nothing.
-    assert ("stale" in outcomes(cli, "ordered", '{"id":1,"shelf":"ü"}')) == (markers == "true")
 
 
 def test_values_with_their_schemas(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect) -> None:
-    """And ids of a field of the key; and numerics as they come by default, which nobody can read."""
-    followed = Followed(postgres, kafka, settings={**WITH_SCHEMAS, "decimal_handling_mode": "precise"})
+    """Ids of a field of the key, no marker behind a delete, and numerics as they come by default: nobody can read them."""
+    more = {"decimal_handling_mode": "precise", "tombstones_on_delete": "false"}
+    followed = Followed(postgres, kafka, settings=WITH_SCHEMAS | more)
     topic = reading(followed.topic(), id="key.id", text="title", body=["title", "price"])
     stream = {"topic": topic, "recipe": {"payload": {"price": "price"}}}
     configured(cli, kafka, {"pages": stream, "ordered": {**stream, "version": "source.lsn"}})
@@ -146,7 +144,9 @@ def test_values_with_their_schemas(cli: Cli, kafka: Kafka, postgres: Postgres, c
     with followed.by(connect):
         followed.await_topic()
         follow(cli, followed, "update page set title = 'Uno' where id = 1; delete from page where id = 2")
-    assert "schema" in followed.events()[0]
+    events = followed.events()
+    assert "schema" in events[0]
+    assert None not in events
     for name in ("pages", "ordered"):
         assert exported(cli, name) == {"1": ("Uno", {"price": "BNI="})}
     assert sound(cli, "pages", "ordered")
@@ -214,13 +214,16 @@ def test_a_transaction_across_the_snapshot(cli: Cli, kafka: Kafka, postgres: Pos
         ("u", "new"),
     ]
     assert texts(cli, "pages") == {"1": "new", "2": "other"}
+    # The log has it as lost, so `verify` cannot see it: only `lint` warns.
     assert texts(cli, "ordered") == {"1": "old", "2": "other"}
+    assert sound(cli, "pages", "ordered")
     (warning,) = cli.json("lint", "--json")["warnings"]
     assert warning["path"] == "streams.ordered.version"
 
 
 def test_what_is_said_of_a_topic_of_debezium(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect) -> None:
-    followed = Followed(postgres, kafka, partitions=2)
+    compacted = {"topic_creation_default_cleanup_policy": "compact"}
+    followed = Followed(postgres, kafka, partitions=2, settings=compacted)
     configured(cli, kafka, {"pages": {"topic": reading(followed.topic(), **TITLED)}})
     followed.sql(f"{PAGE}; insert into page (id, title) values (1, 'One')")
     with followed.by(connect):
