@@ -55,6 +55,9 @@ def common(replicas: int) -> dict[str, str]:
         "share.coordinator.state.topic.num.partitions": "1",
         "group.initial.rebalance.delay.ms": "0",
         "group.min.session.timeout.ms": "1000",
+        # The newer protocol's rebalances go by heartbeats that the broker alone sets.
+        "group.consumer.min.heartbeat.interval.ms": "200",
+        "group.consumer.heartbeat.interval.ms": "200",
         "auto.create.topics.enable": "false",
         "log.retention.check.interval.ms": "500",
         "log.initial.task.delay.ms": "500",

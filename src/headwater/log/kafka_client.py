@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -79,6 +80,18 @@ OUTDATED_MEMBER = frozenset(
 _CERTIFICATE = ("certificate", "verify", "unknown ca", "bad_certificate", "hostname", "handshake failure", "no shared")
 
 
+#: What a broker objects to in our certificate comes as an alert on a line that is up: librdkafka takes it for broken.
+_ALERT = "SSL alert number"
+_OURS = "Check log.security: certificate and key, and that the brokers know who signed them"
+_THEIRS = (
+    "Check log.security.ca, and that the brokers' certificates are for the hosts by which they are reached, "
+    "and have not expired"
+)
+#: No token came. By what the endpoint answers (RFC 6749, 5.2) none ever will, or it is an outage.
+_WITHOUT = "Failed to acquire SASL OAUTHBEARER"
+_NO_TOKEN = re.compile(r"\b(invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)\b")
+
+
 def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterError:
     """Say what a client's error means for Headwater. `doing` completes "while ..."; `subject` names topic or group."""
     code = error.code()
@@ -87,10 +100,10 @@ def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterErr
         what = f"{_DENIED[code]} {subject}".strip()
         return Unreachable(KAFKA, f"no rights on {what} ({doing})", "`headwater topics acl` prints what is needed")
     if code in _LOGIN:
-        return Unreachable(KAFKA, f"the broker refused the log-in: {error.str()}", "Check log.security")
-    if code == KafkaError._SSL:
+        return _refused(error.str(), cause)
+    if code == KafkaError._SSL or _ALERT in error.str():
         if any(word in error.str().lower() for word in _CERTIFICATE):
-            return Unreachable(KAFKA, f"TLS failed: {error.str()}", "Check log.security: ca, certificate and key")
+            return Unreachable(KAFKA, f"TLS failed: {error.str()}", _OURS if _ALERT in error.str() else _THEIRS)
         return Retry(KAFKA, cause)
     if code in _MISSING:
         cure = "`headwater topics apply` makes what is missing"
@@ -102,6 +115,15 @@ def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterErr
         return Reject("the record is larger than the topic allows")
     if code == KafkaError._AUTO_OFFSET_RESET:
         return Halt("log-truncation-gap", f"{subject}: {error.str()}", "See `headwater doctor`")
+    return Retry(KAFKA, cause)
+
+
+def _refused(said: str, cause: str) -> HeadwaterError:
+    """Say what it means that nobody was let in."""
+    if _WITHOUT not in said:
+        return Unreachable(KAFKA, f"the broker refused the log-in: {said}", "Check log.security")
+    if _NO_TOKEN.search(said):
+        return Unreachable(KAFKA, f"the token endpoint refused: {said}", "Check log.security.oauth")
     return Retry(KAFKA, cause)
 
 
@@ -239,7 +261,39 @@ def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
 
 
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
-    """Return the first offset that a partition keeps, and where what was committed to it ends. Waits up to REQUEST_S.
+    """Return the first offset that a partition keeps, and where what was committed to it ends. Waits up to
+    REQUEST_S.
+    """
+
+    def look() -> tuple[int, int]:
+        found = consumer.get_watermark_offsets(place, timeout=_LOOK_S, cached=False)
+        return found[0], found[1]
+
+    return _looked(look, consumer, trouble, clock)
+
+
+def standing(
+    consumer: Consumer, places: list[TopicPartition], trouble: Trouble, clock: Clock
+) -> dict[int, TopicPartition]:
+    """Return what the consumer's group has committed in these places of one topic, for each partition where it has.
+    Waits up to REQUEST_S.
+
+    AdminClient has a call for it, which must not be used: when the group's coordinator has moved, librdkafka 2.16
+    follows a null pointer in it, and the process is gone.
+    """
+
+    def look() -> dict[int, TopicPartition]:
+        found = consumer.committed(places, timeout=_LOOK_S)
+        for it in found:
+            if it.error is not None:
+                raise KafkaException(it.error)
+        return {it.partition: it for it in found if it.offset >= 0}
+
+    return _looked(look, consumer, trouble, clock)
+
+
+def _looked(look: Callable[[], T], consumer: Consumer, trouble: Trouble, clock: Clock) -> T:
+    """Return what `look` returns, as soon as it does.
 
     The consumer has nothing assigned: only a poll brings what the client has to say of its trouble, and a poll would
     take a record.
@@ -247,15 +301,15 @@ def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: C
     deadline = clock.monotonic() + REQUEST_S
     while True:
         try:
-            found = consumer.get_watermark_offsets(place, timeout=_LOOK_S, cached=False)
+            return look()
         except KafkaException as raised:
-            consumer.poll(_PAUSE_S)
+            said = consumer.poll(_PAUSE_S)
             trouble.check()
-            is_over = clock.monotonic() > deadline
-            if is_over or not isinstance(translated(raised.args[0], ""), Retry):
+            worse = said.error() if said is not None else None
+            if worse is not None and not isinstance(translated(worse, ""), Retry):
+                raise KafkaException(worse) from raised
+            if clock.monotonic() > deadline or not isinstance(translated(raised.args[0], ""), Retry):
                 raise
-        else:
-            return found[0], found[1]
 
 
 def offset_of(message: Message) -> int:

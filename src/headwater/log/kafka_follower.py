@@ -38,11 +38,23 @@ class Follower:
     What is followed is never trimmed: a hole at its beginning halts.
     """
 
-    def __init__(self, connection: Connection, topic: str, clock: Clock, fold: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        topic: str,
+        clock: Clock,
+        fold: Callable[[Message], None],
+        *,
+        in_transactions: bool = False,
+    ) -> None:
+        """`in_transactions`: what is under way when `catch_up` is called is waited for. An acknowledged transaction is
+        under way too, until its marker is in the topic.
+        """
         self._connection = connection
         self._topic = topic
         self._clock = clock
         self._fold = fold
+        self._in_transactions = in_transactions
         self._trouble = Trouble()
         self._thread = OnThread("kafka-follower", self._trouble)
         self._consumer: Consumer | None = None
@@ -66,7 +78,7 @@ class Follower:
             detail = f"the topic {self._topic} is trimmed to offset {low}, and needed from {self._next}"
             raise Halt("log-truncation-gap", detail, "It must keep everything: restore it, see `headwater topics plan`")
         end = max(end, past + 1)
-        if self._next >= end:
+        if self._next >= end and not self._in_transactions:
             return
         # Not assigned between two calls: a client that fetches in vain keeps itself and the broker busy. Paused, it
         # would need a second to go on.
@@ -78,10 +90,15 @@ class Follower:
 
     def _read(self, consumer: Consumer, end: int) -> None:
         deadline = self._clock.monotonic() + REQUEST_S
-        while self._next < end:
+        is_known = not self._in_transactions
+        while self._next < end or not is_known:
             for message in fetched(consumer, _BATCH, _STEP_S):
                 self._take(message)
                 deadline = self._clock.monotonic() + REQUEST_S
+                if not is_known:
+                    # The answer that brought this says too where the topic ends, open transactions included.
+                    end = max(end, consumer.get_watermark_offsets(TopicPartition(self._topic, 0), cached=True)[1])
+                    is_known = True
             if self._clock.monotonic() > deadline:
                 self._trouble.check()
                 raise Retry(KAFKA, self._trouble.cause(f"reading {self._topic} takes too long"))

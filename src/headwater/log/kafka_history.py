@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any, TypeVar
 
+import msgspec
 from confluent_kafka import (
     Consumer,
-    ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -28,11 +28,13 @@ from headwater.log.kafka_client import (
     Connection,
     OnThread,
     Trouble,
+    bounds,
     fetched,
     offset_of,
     options,
     partition_of,
     reading,
+    standing,
     translated,
 )
 from headwater.log.kafka_records import decode_caught
@@ -48,6 +50,16 @@ PAGE_RECORDS = 500
 _STEP_S = 0.2
 
 
+class _Reading(msgspec.Struct):
+    """A range that is being read, and where the reading stands."""
+
+    consumer: Consumer
+    partition: int
+    next: int
+    end: int
+    begun: bool = False
+
+
 class KafkaHistory:
     """A LogHistory of one topic. `group` is the one whose committed offsets it tells; without one, none are."""
 
@@ -61,6 +73,8 @@ class KafkaHistory:
         self._admin: AdminClient | None = None
         self._open: list[Consumer] = []
         self._idle: list[Consumer] = []  # those of them that read nothing now
+        self._member: Consumer | None = None  # one of them that asks for the group
+        self._known: dict[int, tuple[int, int]] = {}  # partitions' bounds, as they were seen last
 
     def __repr__(self) -> str:
         return f"KafkaHistory({self._topic!r})"
@@ -116,19 +130,11 @@ class KafkaHistory:
         return {at.partition: self._answer(future).offset for at, future in futures.items()}
 
     def _committed(self, partitions: list[TopicPartition]) -> dict[int, tuple[int, CaughtUp | None]]:
-        wanted = ConsumerGroupTopicPartitions(self._group, partitions)
-        (future,) = (
-            self._client()
-            .list_consumer_group_offsets([wanted], require_stable=True, request_timeout=REQUEST_S)
-            .values()
-        )
-        found: Any = self._answer(future)
-        for it in found.topic_partitions:
-            if it.error is not None:
-                raise KafkaException(it.error)
-        return {
-            it.partition: (it.offset, decode_caught(it.metadata)) for it in found.topic_partitions if it.offset >= 0
-        }
+        if self._member is None:
+            self._member = Consumer(reading(self._connection, self._trouble, group_id=self._group))
+            self._open.append(self._member)
+        found = standing(self._member, partitions, self._trouble, self._clock)
+        return {at: (it.offset, decode_caught(it.metadata)) for at, it in found.items()}
 
     def _life(self) -> float | None:
         resource = ConfigResource(ResourceType.TOPIC, self._topic)
@@ -141,46 +147,58 @@ class KafkaHistory:
     # --- reading
 
     async def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
-        marks = (await self.watermarks()).get(partition)
-        if marks is None:
-            return
-        start, end = max(start, marks.low), min(end, marks.high)
-        if start >= end:
-            return
-        consumer = await self._thread.call("reading", partial(self._begin, partition, start), self._topic)
+        found = await self._thread.call("reading", lambda: self._begin(partition, start, end), self._topic)
         try:
-            while start < end:
-                page, start = await self._thread.call("reading", partial(self._page, consumer, start), self._topic)
+            while found.next < found.end:
+                page = await self._thread.call("reading", partial(self._page, found), self._topic)
                 for record in page:
                     if record.offset >= end:
                         return
                     yield record
         finally:
             with suppress(RuntimeError):  # the history was closed before it noticed that the reading was given up
-                await self._thread.call("reading", partial(self._end, consumer), self._topic)
+                await self._thread.call("reading", partial(self._end, found.consumer), self._topic)
 
-    def _begin(self, partition: int, start: int) -> Consumer:
-        # librdkafka fetches ahead of what is asked for; as much of it as this is held.
-        ahead = {"queued.max.messages.kbytes": 8192, "queued.min.messages": 10_000}
+    def _begin(self, partition: int, start: int, end: int) -> _Reading:
+        # librdkafka fetches ahead of what is asked for; as much of it as this is held. All that is asked for is there:
+        # a fetch that waits for more would only hold up the next reading.
+        ahead = {"queued.max.messages.kbytes": 8192, "queued.min.messages": 10_000, "fetch.wait.max.ms": 1}
         if self._idle:
             consumer = self._idle.pop()
         else:
             consumer = Consumer(reading(self._connection, self._trouble) | ahead)
             self._open.append(consumer)
-        consumer.assign([TopicPartition(self._topic, partition, start)])
-        return consumer
+        low, high = self._known.get(partition, (0, 0))
+        if not low <= start < end <= high:
+            # Looking takes ten times as long as reading one record, and what was there is there still, mostly.
+            low, high = self._look_at(consumer, partition)
+        begun = _Reading(consumer, partition, max(start, low), min(end, high))
+        if begun.next < begun.end:
+            consumer.assign([TopicPartition(self._topic, partition, begun.next)])
+        return begun
+
+    def _look_at(self, consumer: Consumer, partition: int) -> tuple[int, int]:
+        try:
+            found = bounds(consumer, TopicPartition(self._topic, partition), self._trouble, self._clock)
+        except KafkaException as raised:
+            if raised.args[0].code() != KafkaError._UNKNOWN_PARTITION:
+                raise
+            found = (0, 0)
+        self._known[partition] = found
+        return found
 
     def _end(self, consumer: Consumer) -> None:
         consumer.unassign()
         self._idle.append(consumer)
 
-    def _page(self, consumer: Consumer, start: int) -> tuple[list[Record], int]:
-        """Return the next records, and where the reading stands then."""
+    def _page(self, under_way: _Reading) -> list[Record]:
+        """Return the next records."""
         deadline = self._clock.monotonic() + REQUEST_S
         while True:
             page: list[Record] = []
-            reached = start
-            for message in fetched(consumer, PAGE_RECORDS, _STEP_S):
+            reached = under_way.next
+            limit = min(PAGE_RECORDS, under_way.end - reached)
+            for message in fetched(under_way.consumer, limit, _STEP_S):
                 error = message.error()
                 if error is None:
                     page.append(record_of(message))
@@ -188,15 +206,26 @@ class KafkaHistory:
                 elif error.code() == KafkaError._PARTITION_EOF:
                     reached = max(reached, offset_of(message))
                 elif error.code() == KafkaError._AUTO_OFFSET_RESET:
-                    detail = f"{self._topic}, partition {message.partition()}: offset {reached} is no longer there"
-                    raise Halt("log-truncation-gap", detail, "The topic was trimmed during the reading: begin again")
+                    reached = self._behind_the_gap(under_way)
                 elif not error.retriable():
                     raise translated(error, "reading", self._topic)
-            if reached > start:
-                return page, reached
+            if reached > under_way.next:
+                under_way.next, under_way.begun = reached, True
+                return page
             if self._clock.monotonic() > deadline:
                 self._trouble.check()
                 raise Retry(KAFKA, self._trouble.cause("reading takes too long"))
+
+    def _behind_the_gap(self, under_way: _Reading) -> int:
+        """Begin where the log begins by now. Halt when the gap would be in the middle of what is handed out."""
+        partition = under_way.partition
+        if under_way.begun:
+            detail = f"{self._topic}, partition {partition}: offset {under_way.next} is no longer there"
+            raise Halt("log-truncation-gap", detail, "The topic was trimmed during the reading: begin again")
+        under_way.consumer.unassign()
+        start = min(self._look_at(under_way.consumer, partition)[0], under_way.end)
+        under_way.consumer.assign([TopicPartition(self._topic, partition, start)])
+        return start
 
     async def close(self) -> None:
         await self._thread.close(self._leave)
@@ -204,6 +233,7 @@ class KafkaHistory:
     def _leave(self) -> None:
         while self._open:
             self._open.pop().close()
+        self._member = None
         self._admin = None
 
 

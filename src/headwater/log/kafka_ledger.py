@@ -6,7 +6,6 @@ meanwhile, 8 bytes each, to count none twice.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator
 from hashlib import blake2b
 
@@ -41,7 +40,7 @@ class LetterBook:
     """The topic of a stream's dead letters, followed."""
 
     def __init__(self, connection: Connection, topic: str, clock: Clock) -> None:
-        self._follower = Follower(connection, topic, clock, self._fold)
+        self._follower = Follower(connection, topic, clock, self._fold, in_transactions=True)
         self.topic = topic
         self.letters = Letters()
 
@@ -49,7 +48,7 @@ class LetterBook:
         self.letters.take(decode_event(message.value() or b""))
 
     async def catch_up(self, past: int = -1) -> None:
-        """Learn of every event that the topic holds, and of the one at offset `past` however long that takes."""
+        """Learn of every event that the topic holds, and of the one at offset `past`."""
         await self._follower.catch_up(past)
 
     def record(self, event: LetterEvent, changes: str) -> tuple[bytes, bytes, Headers]:
@@ -96,17 +95,24 @@ class KafkaLedger:
         return sorted(found.values(), key=lambda it: it.settled_us)
 
     async def freshness(self, last: int) -> list[tuple[int, int]]:
-        newest: deque[tuple[int, int, int]] = deque()
+        newest: list[tuple[int, int, int]] = []
         for partition, marks in (await self._receipts.watermarks()).items():
-            # The newest of all are among the newest of each partition.
-            mine: deque[tuple[int, int, int]] = deque(maxlen=last)
-            start = max(marks.low, marks.high - _WINDOW * last)
-            async for record in self._receipts.read(partition, start, marks.high):
-                receipt = decode_receipt(record.value or b"", self._generation) if record.key else None
-                if receipt and receipt.applied_us > 0 and receipt.outcome in FRESH:
-                    mine.append((receipt.settled_us, receipt.changed_us, receipt.applied_us))
-            newest.extend(mine)
+            # The newest of all are among the newest of each partition: they are read from its end, in growing steps.
+            found: list[tuple[int, int, int]] = []
+            end, step = marks.high, _WINDOW * last
+            while len(found) < last and end > marks.low:
+                start = max(marks.low, end - step)
+                found += [hop async for hop in self._searchable(partition, start, end)]
+                end, step = start, 2 * step
+            newest += sorted(found, reverse=True)[:last]
         return [(changed_us, applied_us) for _, changed_us, applied_us in sorted(newest, reverse=True)[:last]]
+
+    async def _searchable(self, partition: int, start: int, end: int) -> AsyncIterator[tuple[int, int, int]]:
+        """Yield when it was settled, changed and applied, of each receipt that made a change searchable."""
+        async for record in self._receipts.read(partition, start, end):
+            receipt = decode_receipt(record.value or b"", self._generation) if record.key else None
+            if receipt and receipt.applied_us > 0 and receipt.outcome in FRESH:
+                yield receipt.settled_us, receipt.changed_us, receipt.applied_us
 
     async def totals(self) -> Totals:
         seen: dict[Outcome, _Digests] = {}
@@ -150,7 +156,7 @@ class KafkaLedger:
             await part.close()
 
 
-#: How many receipts are looked through for each one that is asked for: most are about freshness.
+#: How many receipts are looked through at first for each one that is asked for: most are about freshness.
 _WINDOW = 4
 
 

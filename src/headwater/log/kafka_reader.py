@@ -98,7 +98,7 @@ class KafkaReader:
         names, membership = self._names, self._membership
         settings: dict[str, Any] = {
             "group.id": names.group,
-            "max.poll.interval.ms": 300_000,
+            "max.poll.interval.ms": max(300_000, int(membership.session_timeout_s * 1000)),
             "queued.max.messages.kbytes": 8192,
             "queued.min.messages": 20_000,
             "fetch.wait.max.ms": 100,
@@ -110,7 +110,8 @@ class KafkaReader:
         else:
             settings["partition.assignment.strategy"] = "cooperative-sticky"
             settings["session.timeout.ms"] = int(membership.session_timeout_s * 1000)
-            settings["heartbeat.interval.ms"] = max(100, min(3000, int(membership.session_timeout_s * 1000 / 4)))
+            # Each step of a rebalance waits for a heartbeat, and a partition that moves has no reader meanwhile.
+            settings["heartbeat.interval.ms"] = max(100, min(1000, int(membership.session_timeout_s * 1000 / 4)))
         if membership.instance:
             settings["group.instance.id"] = membership.instance
         return Consumer(reading(self._connection, trouble) | settings)
@@ -192,6 +193,8 @@ class KafkaReader:
             if thread is not None:
                 thread.reclaim(settlement.frontier)
             raise Lost(frozenset(settlement.frontier)) from outdated
+        if thread is not None:
+            thread.go_over(offsets)
         for partition, offset in offsets.items():
             if partition in self._committed:
                 self._committed[partition] = max(offset, self._committed[partition])

@@ -33,6 +33,7 @@ class _Partition:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.offsets: list[int] = []
+        self.low = 0
         self.high = 0
 
     def add(self, record: Record) -> None:
@@ -41,7 +42,15 @@ class _Partition:
         self.high = record.offset + 1
 
     def since(self, start: int) -> Iterable[Record]:
+        if start < self.low:
+            detail = f"offset {start} is needed, and the log begins at {self.low}"
+            raise Halt("log-truncation-gap", detail, "Build a new index from the log")
         return (self.records[at] for at in range(bisect_left(self.offsets, start), len(self.records)))
+
+    def keep(self, records: Iterable[Record]) -> None:
+        """Hold these records alone; offsets stay as they are."""
+        self.records = list(records)
+        self.offsets = [record.offset for record in self.records]
 
 
 class _Stream:
@@ -119,6 +128,7 @@ class MemoryLog:
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self.clock = clock
         self.identity = ids.identity()
+        self.marker_life_s: float | None = None
         self._streams: dict[str, _Stream] = {}
         self.states: dict[str, StreamState] = {}
 
@@ -151,6 +161,22 @@ class MemoryLog:
     def skip(self, stream: str, partition: int, count: int) -> None:
         """Leave a gap of so many offsets, as transaction markers and compaction do."""
         self._streams[stream].partitions[partition].high += count
+
+    def trim(self, stream: str, partition: int, low: int) -> None:
+        """Let go of what lies before an offset, as retention does."""
+        found = self._streams[stream].partitions[partition]
+        found.low = max(low, found.low)
+        found.keep(record for record in found.records if record.offset >= found.low)
+
+    def compact(self, stream: str, partition: int, *, markers: bool = False) -> None:
+        """Keep the newest record of each key alone; with `markers`, of delete markers none."""
+        found = self._streams[stream].partitions[partition]
+        newest = {record.key: record.offset for record in found.records}
+        found.keep(
+            record
+            for record in found.records
+            if newest[record.key] == record.offset and not (markers and record.value is None)
+        )
 
     def reader(self, stream: str, group: str, generation: int, partitions: int) -> MemoryReader:
         """Return a new reader of a group."""
@@ -199,7 +225,7 @@ class MemoryReader:
         while not self._closed:
             assigned, revoked = self._learn()
             records = self._take(max_records, max_bytes)
-            ends = self._ends()
+            ends = self._ends() if max_records else {}
             left_s = deadline - self._log.clock.monotonic()
             if assigned or revoked or records or ends or left_s < 1e-6:
                 return Batch(records, assigned, revoked, ends)
@@ -216,7 +242,7 @@ class MemoryReader:
         mine = {partition: token for partition, (owner, token) in self.group.owners.items() if owner is self}
         revoked = frozenset(self._tokens.keys() - mine.keys())
         assigned = {
-            partition: self.group.committed.get(partition, 0)
+            partition: self.group.committed.get(partition, self._stream.partitions[partition].low)
             for partition, token in mine.items()
             if self._tokens.get(partition) != token
         }
@@ -322,18 +348,19 @@ class MemoryHistory:
         group = self._stream.groups.get(self._group)
         committed = group.committed if group else {}
         return {
-            number: Watermarks(0, partition.high, committed.get(number, 0))
+            number: Watermarks(partition.low, partition.high, committed.get(number, partition.low))
             for number, partition in enumerate(self._stream.partitions)
         }
 
     async def marker_life_s(self) -> float | None:
-        return None
+        return self._log.marker_life_s
 
     async def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
-        for record in self._stream.partitions[partition].since(start):
-            if record.offset >= end:
-                return
+        found = self._stream.partitions[partition]
+        start = max(start, found.low)
+        while (record := next(iter(found.since(start)), None)) and record.offset < end:
             yield record
+            start = record.offset + 1
 
     async def close(self) -> None:
         return

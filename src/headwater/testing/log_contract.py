@@ -1,193 +1,40 @@
 """The contract of the log's ports as tests, for whoever writes an adapter.
 
-Subclass `LogContract`, give it the one factory method `log`, and let pytest collect the subclass. A test that the
-adapter cannot pass is overridden with `pytest.mark.xfail(strict=True)` and a reason, so that the gap stays known.
+Subclass `LogContract`, give it the factory method `log`, and what else `Contract` asks of an adapter that is slow or
+has gaps, and let pytest collect the subclass. A test that the adapter cannot pass is overridden with
+`pytest.mark.xfail(strict=True)` and a reason, so that the gap stays known.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
 
 import msgspec
 import pytest
 
 from headwater.errors import Halt, Lost, Misconfigured
-from headwater.log.port import Batch, Ledger, LogHistory, LogReader, LogWriter, Registry, SourcePosition, Watermarks
-from headwater.model.change import Outgoing, Record
+from headwater.log.port import SourcePosition, Watermarks
+from headwater.model.change import Outgoing
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage
+from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage
 from headwater.model.registry import Epoch, StreamState
 from headwater.model.version import Place, Version
-
-MANY = 1000
-MUCH = 1 << 20
-EVERY_STATE = frozenset(DeadState)
-
-
-class Log(Protocol):
-    """What an adapter's factory gives: the ports of one log. `group` is the one whose offsets the history tells."""
-
-    def reader(self, stream: str, group: str, generation: int, partitions: int) -> LogReader:
-        """Return a new reader. Without others it has every partition; if it polls after another, it has them then."""
-        ...
-
-    def writer(self, stream: str, partitions: int) -> LogWriter:
-        """Return a new writer."""
-        ...
-
-    def history(self, stream: str, group: str, partitions: int) -> LogHistory:
-        """Return the history."""
-        ...
-
-    def ledger(self, stream: str, generation: int) -> Ledger:
-        """Return the ledger of one index generation."""
-        ...
-
-    def registry(self) -> Registry:
-        """Return the registry."""
-        ...
-
-
-class _Closable(Protocol):
-    async def close(self) -> None: ...
-
-
-_Port = TypeVar("_Port", bound=_Closable)
-
-
-class Bench:
-    """One log, and what a test opened of it: all is closed at the end."""
-
-    def __init__(self, log: Log, again: Callable[[], Log]) -> None:
-        self._log = log
-        self._again = again
-        self._open: list[_Closable] = []
-
-    def reader(self, group: str = "g", generation: int = 1, partitions: int = 1) -> LogReader:
-        """Open a reader."""
-        return self._keep(self._log.reader("s", group, generation, partitions))
-
-    def writer(self, partitions: int = 1) -> LogWriter:
-        """Open a writer."""
-        return self._keep(self._log.writer("s", partitions))
-
-    def history(self, partitions: int = 1) -> LogHistory:
-        """Open the history."""
-        return self._keep(self._log.history("s", "g", partitions))
-
-    def ledger(self, generation: int = 1) -> Ledger:
-        """Open a ledger."""
-        return self._keep(self._log.ledger("s", generation))
-
-    def registry(self) -> Registry:
-        """Open the registry."""
-        return self._keep(self._log.registry())
-
-    def _keep(self, port: _Port) -> _Port:
-        self._open.append(port)
-        return port
-
-    async def close(self) -> None:
-        """Close all that was opened, some of it for the second time: that is allowed."""
-        for port in self._open:
-            await port.close()
-            await port.close()
-        self._open.clear()
-
-    async def reopen(self) -> None:
-        """Go on with nothing but what is stored."""
-        await self.close()
-        self._log = self._again()
-
-    async def fill(self, *keys: str, partitions: int = 1) -> list[Record]:
-        """Append a record for each key, and return all that the log holds now."""
-        await self.writer(partitions).append([Outgoing(key.encode(), key.encode()) for key in keys])
-        history = self.history(partitions)
-        marks = await history.watermarks()
-        return [record for at, mark in marks.items() async for record in history.read(at, mark.low, mark.high)]
-
-    async def letter(self) -> DeadLetter:
-        """Return the only dead letter."""
-        (letter,) = await self.ledger().dead(EVERY_STATE)
-        return letter
-
-
-_Test = TypeVar("_Test", bound="Contract")
-
-
-def played(test: Callable[[_Test, Bench], Coroutine[Any, Any, None]]) -> Callable[[_Test, Path], None]:
-    """Run a test on a loop of its own, with a new log.
-
-    Not with `functools.wraps`: pytest would look for the signature of what is wrapped.
-    """
-
-    def run(self: _Test, tmp_path: Path) -> None:
-        async def scenario() -> None:
-            bench = Bench(self.log(tmp_path), lambda: self.log(tmp_path))
-            try:
-                await asyncio.wait_for(test(self, bench), 60)
-            finally:
-                await bench.close()
-
-        asyncio.run(scenario())
-
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
-    return run
-
-
-def receipt(record: Record, outcome: Outcome = Outcome.INDEXED, revision: int = 1, **more: Any) -> Receipt:
-    """Return a receipt of a record's change. `more` are fields of a receipt, whatever their types."""
-    version = Version(1, 0, record.partition, record.offset)
-    fields = {"recipe": 1, "changed_us": 10, "applied_us": 20, **more}
-    return Receipt(
-        document=record.key.decode(), version=version, place=record.place, outcome=outcome, revision=revision, **fields
-    )
-
-
-async def drain(reader: LogReader, wait_s: float = 0) -> list[Record]:
-    """Poll until a poll brings nothing."""
-    records: list[Record] = []
-    while (batch := await reader.poll(MANY, MUCH, wait_s)).records or batch.assigned:
-        records.extend(batch.records)
-    return records
-
-
-def offsets(records: Iterable[Record]) -> list[int]:
-    """Return the records' offsets."""
-    return [record.offset for record in records]
-
-
-def now_s() -> float:
-    """Return the loop's time."""
-    return asyncio.get_running_loop().time()
-
-
-class Contract:
-    """What every part of the contract needs of the adapter."""
-
-    def log(self, folder: Path) -> Log:
-        """Return the log that lives in this folder: a new one in a new folder, the same one in the same folder."""
-        raise NotImplementedError
+from headwater.testing.log_bench import EVERY_STATE, MANY, MUCH, Bench, Contract, now_s, offsets, played, receipt
 
 
 class PollContract(Contract):
     """LogReader: poll, close."""
 
     @played
-    async def test_the_first_poll_assigns_every_partition_from_its_start(self, bench: Bench) -> None:
-        batch = await bench.reader(partitions=3).poll(MANY, MUCH, 0)
-        assert batch.assigned == {0: 0, 1: 0, 2: 0}
-        assert not batch.revoked
+    async def test_the_first_news_assigns_every_partition_from_its_start(self, bench: Bench) -> None:
+        assert await bench.assigned(bench.reader(partitions=3)) == {0: 0, 1: 0, 2: 0}
 
     @played
     async def test_a_record_comes_as_it_was_appended(self, bench: Bench) -> None:
         headers = (("one", b"\x00\xff"), ("one", b""))
         await bench.writer().append([Outgoing(b"\xffkey", b"value\x00", headers), Outgoing(b"key", None)])
-        first, second = await drain(bench.reader())
+        first, second = await bench.drain(bench.reader())
         assert (first.key, first.value, first.headers) == (b"\xffkey", b"value\x00", headers)
         assert (second.key, second.value, second.headers) == (b"key", None, ())
         assert first.time_us > 0
@@ -196,9 +43,7 @@ class PollContract(Contract):
     async def test_records_come_in_order_and_only_once(self, bench: Bench) -> None:
         await bench.fill(*(f"k{number}" for number in range(100)), partitions=3)
         reader = bench.reader(partitions=3)
-        records: list[Record] = []
-        while batch := (await reader.poll(7, MUCH, 0)).records:
-            records.extend(batch)
+        records = [record for some in await bench.drained(reader, 7) for record in some]
         for partition in range(3):
             mine = [record.offset for record in records if record.partition == partition]
             assert mine == list(range(len(mine)))
@@ -208,26 +53,31 @@ class PollContract(Contract):
     @played
     async def test_a_poll_keeps_to_its_number_of_records(self, bench: Bench) -> None:
         await bench.fill(*(f"k{number}" for number in range(50)), partitions=3)
-        assert len((await bench.reader(partitions=3).poll(8, MUCH, 0)).records) == 8
+        reader = bench.reader(partitions=3)
+        await bench.at_hand(reader, 50)
+        sizes = [len(some) for some in await bench.drained(reader, 8)]
+        assert sizes == [8] * 6 + [2]
 
     @played
     async def test_a_poll_keeps_to_its_number_of_bytes(self, bench: Bench) -> None:
         await bench.writer(3).append([Outgoing(b"k%d" % number, b"x" * 1000) for number in range(50)])
-        records = (await bench.reader(partitions=3).poll(MANY, 10_000, 0)).records
-        assert 0 < sum(record.size_bytes for record in records) <= 10_000
+        polls = await bench.drained(bench.reader(partitions=3), MANY, 10_000)
+        assert sum(len(some) for some in polls) == 50
+        assert max(sum(record.size_bytes for record in some) for some in polls) <= 10_000
 
     @played
     async def test_one_larger_record_comes_alone(self, bench: Bench) -> None:
         await bench.writer().append([Outgoing(b"a", b"x" * 5000), Outgoing(b"b", b"y")])
         reader = bench.reader()
-        assert [record.key for record in (await reader.poll(MANY, 100, 0)).records] == [b"a"]
-        assert [record.key for record in (await reader.poll(MANY, 1000, 0)).records] == [b"b"]
+        assert [record.key for record in await bench.taken(reader, MANY, 100)] == [b"a"]
+        assert [record.key for record in await bench.taken(reader, MANY, 1000)] == [b"b"]
 
     @played
     async def test_a_full_partition_does_not_starve_the_others(self, bench: Bench) -> None:
         everything = await bench.fill(*(f"k{number}" for number in range(200)), partitions=2)
         reader = bench.reader(partitions=2)
-        records = [record for _ in range(4) for record in (await reader.poll(10, MUCH, 0)).records]
+        await bench.at_hand(reader, 200)
+        records = [record for _ in range(4) for record in await bench.taken(reader, 10)]
         assert {record.partition for record in everything} == {0, 1}
         for partition in (0, 1):
             assert sum(record.partition == partition for record in records) >= 10
@@ -236,21 +86,22 @@ class PollContract(Contract):
     async def test_every_partition_has_its_turn_in_small_polls(self, bench: Bench) -> None:
         await bench.fill(*(f"k{number}" for number in range(60)), partitions=3)
         reader = bench.reader(partitions=3)
-        records = [record for _ in range(6) for record in (await reader.poll(1, MUCH, 0)).records]
+        await bench.at_hand(reader, 60)
+        records = [record for _ in range(6) for record in await bench.taken(reader, 1)]
         assert {record.partition for record in records} == {0, 1, 2}
 
     @played
     async def test_an_empty_poll_waits_and_no_longer_than_told(self, bench: Bench) -> None:
         reader = bench.reader()
-        await reader.poll(MANY, MUCH, 0)
+        await bench.assigned(reader)
         start_s = now_s()
-        assert await reader.poll(MANY, MUCH, 0.3) == Batch([])
+        assert not any(await reader.poll(MANY, MUCH, 0.3))
         assert 0.2 < now_s() - start_s < 5
 
     @played
     async def test_a_waiting_poll_ends_with_the_first_record(self, bench: Bench) -> None:
         reader, writer = bench.reader(), bench.writer()
-        await reader.poll(MANY, MUCH, 0)
+        await bench.assigned(reader)
         start_s = now_s()
         waiting = asyncio.ensure_future(reader.poll(MANY, MUCH, 30))
         await writer.append([Outgoing(b"a", b"1")])
@@ -261,7 +112,7 @@ class PollContract(Contract):
     async def test_settling_does_not_wait_for_a_waiting_poll(self, bench: Bench) -> None:
         await bench.fill("a")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         waiting = asyncio.ensure_future(reader.poll(MANY, MUCH, 30))
         await asyncio.wait_for(reader.settle(Settlement({0: 1})), 5)
         await reader.close()
@@ -270,7 +121,7 @@ class PollContract(Contract):
     @played
     async def test_a_cancelled_poll_has_read_nothing(self, bench: Bench) -> None:
         reader, writer = bench.reader(), bench.writer()
-        await reader.poll(MANY, MUCH, 0)
+        await bench.assigned(reader)
         with pytest.raises(asyncio.TimeoutError):
             await asyncio.wait_for(reader.poll(MANY, MUCH, 30), 0.1)
         await writer.append([Outgoing(b"a", b"1")])
@@ -280,17 +131,69 @@ class PollContract(Contract):
     async def test_a_poll_for_no_records_brings_none_and_loses_none(self, bench: Bench) -> None:
         await bench.fill("a")
         reader = bench.reader()
-        assert await reader.poll(0, 0, 0) == Batch([], {0: 0})
-        assert await reader.poll(0, 0, 0) == Batch([])
-        assert [record.key for record in (await reader.poll(MANY, MUCH, 0)).records] == [b"a"]
+        assert await bench.assigned(reader) == {0: 0}
+        assert not any(await reader.poll(0, 0, 0 if bench.prompt else 0.5))
+        assert [record.key for record in await bench.taken(reader)] == [b"a"]
+
+    @played
+    async def test_the_end_behind_a_gap_is_told(self, bench: Bench) -> None:
+        await bench.fill("a")
+        await bench.gap()
+        high = (await bench.history().watermarks())[0].high
+        assert high > 1
+        reader = bench.reader()
+        assert offsets(await bench.drain(reader)) == [0]
+        assert reader.next == {0: high}
+        await bench.gap()
+        higher = (await bench.history().watermarks())[0].high
+        batch = await bench.polled(reader, any)
+        assert (list(batch.records), batch.ends) == ([], {0: higher})
+        await reader.settle(Settlement({0: higher}))
+        assert (await bench.history().watermarks())[0].committed == higher
+        await bench.fill("b")
+        assert offsets(await bench.taken(reader)) == [higher]
+
+    @played
+    async def test_the_end_behind_a_gap_is_told_to_whom_nothing_else_is(self, bench: Bench) -> None:
+        await bench.fill("a")
+        reader = bench.reader()
+        await bench.drain(reader)
+        await reader.settle(Settlement({0: 1}))
+        await reader.close()
+        await bench.gap()
+        high = (await bench.history().watermarks())[0].high
+        again = bench.reader()
+        assert await bench.assigned(again) == {0: 1}
+        assert (await bench.polled(again, any)).ends == {0: high}
+        assert not any(await again.poll(MANY, MUCH, 0))
+
+    @played
+    async def test_no_end_comes_before_the_records_that_lie_before_it(self, bench: Bench) -> None:
+        await bench.fill("a", "b", "c")
+        await bench.gap()
+        reader = bench.reader()
+        for expected in (0, 1, 2):
+            batch = await bench.polled(reader, lambda it: it.records, 1)
+            assert offsets(batch.records) == [expected]
+            assert not batch.ends or expected == 2
+        await bench.drain(reader)
 
     @played
     async def test_closing_settles_nothing(self, bench: Bench) -> None:
         await bench.fill("a", "b")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         await reader.close()
-        assert offsets(await drain(bench.reader())) == [0, 1]
+        assert offsets(await bench.drain(bench.reader())) == [0, 1]
+
+    @played
+    async def test_a_closed_reader_brings_nothing(self, bench: Bench) -> None:
+        await bench.fill("a")
+        reader, unused = bench.reader(), bench.reader()
+        await bench.assigned(reader)
+        for it in (reader, unused):
+            await it.close()
+            assert not any(await it.poll(MANY, MUCH, 5))
 
     @played
     async def test_another_number_of_partitions_is_refused(self, bench: Bench) -> None:
@@ -306,27 +209,27 @@ class SettleContract(Contract):
     async def test_a_group_goes_on_where_it_settled(self, bench: Bench) -> None:
         await bench.fill("a", "b", "c")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         await reader.settle(Settlement({0: 2}))
         await reader.close()
-        batch = await bench.reader().poll(MANY, MUCH, 0)
-        assert batch.assigned == {0: 2}
-        assert offsets([*batch.records, *await drain(bench.reader())])[:1] == [2]
+        heir = bench.reader()
+        assert await bench.assigned(heir) == {0: 2}
+        assert offsets(await bench.drain(heir)) == [2]
 
     @played
     async def test_another_group_has_its_own_offsets(self, bench: Bench) -> None:
         await bench.fill("a")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         await reader.settle(Settlement({0: 1}))
-        assert offsets(await drain(bench.reader(group="replay"))) == [0]
-        assert offsets(await drain(reader)) == []
+        assert offsets(await bench.drain(bench.reader(group="replay"))) == [0]
+        assert offsets(await bench.drain(reader)) == []
 
     @played
     async def test_an_offset_never_goes_back(self, bench: Bench) -> None:
         await bench.fill("a", "b", "c")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         for offset in (3, 1):
             await reader.settle(Settlement({0: offset}))
         assert (await bench.history().watermarks())[0].committed == 3
@@ -335,7 +238,7 @@ class SettleContract(Contract):
     async def test_a_repeated_settlement_has_no_effect(self, bench: Bench) -> None:
         (record,) = await bench.fill("a")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         for _ in range(2):
             await reader.settle(Settlement({0: 1}, (receipt(record),), Usage(1, 2, 3, 4)))
         totals = await bench.ledger().totals()
@@ -362,7 +265,7 @@ class SettleContract(Contract):
     async def test_a_receipt_may_lie_beyond_the_frontier(self, bench: Bench) -> None:
         first, second = await bench.fill("a", "b")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         await reader.settle(Settlement({0: 0}, (receipt(second, Outcome.DELETED),)))
         await reader.settle(Settlement({0: 2}, (receipt(first),)))
         assert (await bench.ledger().totals()).outcomes == {"deleted": 1, "indexed": 1}
@@ -377,9 +280,9 @@ class SettleContract(Contract):
     @played
     async def test_a_zombie_writes_nothing(self, bench: Bench) -> None:
         (record,) = await bench.fill("a")
-        zombie, heir = bench.reader(), bench.reader()
-        await drain(zombie)
-        assert offsets(await drain(heir)) == [0]
+        zombie, heir = bench.line(2)
+        await bench.drain(zombie)
+        assert offsets(await bench.drain(heir)) == [0]
         with pytest.raises(Lost) as caught:
             await zombie.settle(Settlement({0: 1}, (receipt(record, Outcome.DEAD),), Usage(1, 1, 1, 1)))
         assert caught.value.partitions == {0}
@@ -391,20 +294,59 @@ class SettleContract(Contract):
         await heir.settle(Settlement({0: 1}, (receipt(record),)))
 
     @played
-    async def test_a_reader_learns_by_its_next_poll_what_it_lost(self, bench: Bench) -> None:
-        reader = bench.reader(partitions=2)
-        await drain(reader)
-        await drain(bench.reader(partitions=2))
-        await bench.fill("a", "b", "c", partitions=2)
-        assert await reader.poll(MANY, MUCH, 5) == Batch([], {}, frozenset({0, 1}))
-        assert await reader.poll(MANY, MUCH, 0) == Batch([])
+    async def test_a_reader_learns_by_a_poll_what_it_lost(self, bench: Bench) -> None:
+        first, second = bench.reader(partitions=2), bench.reader(partitions=2)
+        await bench.drain(first)
+        joined = await bench.joining(second)
+        lost = (await bench.polled(first, any)).revoked
+        assert lost
+        assert first.next.keys() == {0, 1} - lost
+        assert not any(await first.poll(MANY, MUCH, 0))
+        assert (await joined).assigned == dict.fromkeys(lost, 0)
+        everything = await bench.fill(*(f"k{number}" for number in range(20)), partitions=2)
+        of_first = await bench.drain(first) if first.next else []
+        of_second = await bench.drain(second)
+        assert {record.partition for record in of_second} == lost
+        assert sorted(of_first + of_second) == sorted(everything)
+
+    @played
+    async def test_what_was_revoked_is_settled_until_the_next_poll(self, bench: Bench) -> None:
+        records = await bench.fill(*(f"k{number}" for number in range(20)), partitions=2)
+        first, second = bench.reader(partitions=2), bench.reader(partitions=2)
+        await bench.drain(first)
+        joined = await bench.joining(second)
+        lost = (await bench.polled(first, any)).revoked
+        frontier = {at: sum(record.partition == at for record in records) for at in lost}
+        of_lost = tuple(receipt(record) for record in records if record.partition in lost)
+        await asyncio.wait_for(first.settle(Settlement(frontier, of_lost)), 5)
+        assert not any(await first.poll(MANY, MUCH, 0))
+        assert (await joined).assigned == frontier
+        with pytest.raises(Lost):
+            await first.settle(Settlement(frontier))
+
+    @played
+    async def test_an_heir_of_heirs_goes_on_where_the_last_one_settled(self, bench: Bench) -> None:
+        await bench.fill("a", "b", "c")
+        first, second, third = bench.line(3)
+        await bench.drain(first)
+        await first.settle(Settlement({0: 1}))
+        await bench.drain(second)
+        await second.settle(Settlement({0: 2}))
+        with pytest.raises(Lost):
+            await first.settle(Settlement({0: 3}))
+        assert await bench.assigned(third) == {0: 2}
+        assert offsets(await bench.drain(third)) == [2]
+        for it in (first, second):
+            with pytest.raises(Lost):
+                await it.settle(Settlement({0: 3}))
+        assert (await bench.history().watermarks())[0].committed == 2
 
     @played
     async def test_a_partition_that_was_never_assigned_is_not_settled(self, bench: Bench) -> None:
         reader = bench.reader()
         with pytest.raises(Lost):
             await reader.settle(Settlement({0: 1}))
-        await drain(reader)
+        await bench.drain(reader)
         with pytest.raises(Lost):
             await reader.settle(Settlement({5: 1}))
 
@@ -549,8 +491,20 @@ class WriteContract(Contract):
         await asyncio.gather(*(write(name) for name in range(3)))
         records = await bench.fill()
         assert offsets(records) == list(range(120))
-        for first, second in pairwise(records):
-            assert first.value is None or (second.value is None and first.key == second.key)  # batches stay whole
+        for name in range(3):
+            mine = [record.value for record in records if record.key == b"%d" % name]
+            assert mine == [value for number in range(20) for value in (b"%d" % number, None)]
+
+    @played
+    async def test_an_append_stays_whole(self, bench: Bench) -> None:
+        async def write(name: int) -> None:
+            writer = bench.writer()
+            for number in range(20):
+                await writer.append([Outgoing(b"%d" % name, b"%d" % number), Outgoing(b"%d" % name, None)])
+
+        await asyncio.gather(*(write(name) for name in range(3)))
+        for first, second in pairwise(await bench.fill()):
+            assert first.value is None or (second.value is None and first.key == second.key)
 
     @played
     async def test_a_position_moves_with_its_changes(self, bench: Bench) -> None:
@@ -584,9 +538,14 @@ class WriteContract(Contract):
         records = await bench.fill(*(f"k{number}" for number in range(10)), partitions=2)
         high = [sum(record.partition == partition for record in records) for partition in (0, 1)]
         reader = bench.reader(partitions=2)
-        await drain(reader)
+        await bench.drain(reader)
         await reader.settle(Settlement({1: 1}))
         assert await bench.history(2).watermarks() == {0: Watermarks(0, high[0], 0), 1: Watermarks(0, high[1], 1)}
+
+    @played
+    async def test_a_log_that_keeps_everything_has_no_life_of_markers(self, bench: Bench) -> None:
+        await bench.fill("a")
+        assert await bench.history().marker_life_s() is None
 
     @played
     async def test_history_reads_ranges(self, bench: Bench) -> None:
@@ -653,14 +612,14 @@ class LedgerContract(Contract):
     async def test_everything_is_there_after_opening_again(self, bench: Bench) -> None:
         (record,) = await bench.fill("a")
         reader = bench.reader()
-        await drain(reader)
+        await bench.drain(reader)
         await reader.settle(Settlement({0: 1}, (receipt(record, Outcome.DEAD),), Usage(1, 1, 1, 1)))
         await bench.writer().append([Outgoing(b"b", b"2")], SourcePosition("p", 0, {b"x": b"1"}))
         await bench.registry().advance("s", StreamState(recipe=3))
         identity = await bench.history().identity()
         await bench.reopen()
         assert await bench.history().identity() == identity
-        assert [it.key for it in await drain(bench.reader())] == [b"b"]
+        assert [it.key for it in await bench.drain(bench.reader())] == [b"b"]
         assert await bench.ledger().receipts("a") == [receipt(record, Outcome.DEAD)]
         assert (await bench.letter()).state is DeadState.OPEN
         assert (await bench.ledger().totals()).usage == Usage(1, 1, 1, 1)

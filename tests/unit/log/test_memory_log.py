@@ -7,9 +7,9 @@ import asyncio
 import pytest
 
 from headwater.clock import SystemIds
-from headwater.errors import Lost
+from headwater.errors import Halt, Lost
 from headwater.log.memory import MemoryLog
-from headwater.log.port import Batch
+from headwater.log.port import Batch, Watermarks
 from headwater.model.change import Outgoing
 from headwater.model.receipt import Settlement
 
@@ -102,3 +102,44 @@ def test_waiting_uses_the_clock_that_was_given() -> None:
 
     asyncio.run(scenario())
     assert clock.time_s == pytest.approx(1e9 + 3600, abs=0.01)
+
+
+def test_a_trimmed_log_begins_later_and_halts_who_needs_more() -> None:
+    async def scenario() -> None:
+        log = new_log()
+        history, reader = log.history("s", "g", 1), log.reader("s", "g", 1, 1)
+        await log.writer("s", 1).append([Outgoing(b"a", b"%d" % number) for number in range(5)])
+        reading = history.read(0, 0, 5)
+        assert (await anext(reading)).offset == 0
+        await reader.poll(0, 0, 0)
+        await reader.settle(Settlement({0: 1}))
+        log.trim("s", 0, 3)
+        with pytest.raises(Halt, match="log-truncation-gap"):
+            await anext(reading)
+        with pytest.raises(Halt, match="log-truncation-gap"):
+            await reader.poll(9, 9999, 0)
+        assert [record.offset async for record in history.read(0, 0, 5)] == [3, 4]
+        assert await history.watermarks() == {0: Watermarks(3, 5, 1)}
+        assert await log.reader("s", "other", 1, 1).poll(0, 0, 0) == Batch([], {0: 3})
+        log.trim("s", 0, 1)
+        assert (await log.history("s", "none", 1).watermarks())[0] == Watermarks(3, 5, 3)
+
+    asyncio.run(scenario())
+
+
+def test_a_compacted_log_keeps_the_newest_of_each_key() -> None:
+    async def scenario() -> None:
+        log = new_log()
+        history = log.history("s", "g", 1)
+        said = [(b"a", b"1"), (b"b", b"1"), (b"a", b"2"), (b"b", None)]
+        await log.writer("s", 1).append([Outgoing(key, value) for key, value in said])
+        log.compact("s", 0)
+        assert [record.offset async for record in history.read(0, 0, 9)] == [2, 3]
+        log.compact("s", 0, markers=True)
+        batch = await log.reader("s", "g", 1, 1).poll(9, 9999, 0)
+        assert ([record.offset for record in batch.records], batch.ends) == ([2], {0: 4})
+        assert await history.marker_life_s() is None
+        log.marker_life_s = 5.0
+        assert await history.marker_life_s() == 5.0
+
+    asyncio.run(scenario())

@@ -33,6 +33,10 @@ class TestLearningLog(LogContract):
     def log(self, folder: Path) -> LearningLog:
         return LearningLog()
 
+    @pytest.mark.xfail(strict=True, reason="the newest reader takes everything at once")
+    def test_what_was_revoked_is_settled_until_the_next_poll(self, tmp_path: Path) -> None:
+        super().test_what_was_revoked_is_settled_until_the_next_poll(tmp_path)
+
     @pytest.mark.xfail(strict=True, reason="nothing outlives the process")
     def test_everything_is_there_after_opening_again(self, tmp_path: Path) -> None:
         super().test_everything_is_there_after_opening_again(tmp_path)
