@@ -103,7 +103,7 @@ class Applier:
             else:
                 job.poison = change.reason
             return None
-        passes = self._recipe.passes(change)
+        passes = not job.removes and self._recipe.passes(change)
         decision = plan(change, job.stored, self._recipe.number, self._clock.now_us(), passes=passes)
         if isinstance(decision, Stale):
             job.overtaken(decision.by)

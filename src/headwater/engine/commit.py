@@ -68,19 +68,16 @@ class Frontier:
         if tracked is not None:
             tracked.end = max(tracked.end, offset)
 
-    def holds(self, place: Place) -> bool:
-        """Tell whether a change is open here: read, and not yet committed."""
+    def settle(self, place: Place) -> int | None:
+        """Note that a change is in the index, in the dead letters, or overtaken by one that is. Return when it was
+        read; None: it is not open here, as it was never read, or was committed.
+        """
         partition = self._partitions.get(place.partition)
-        return partition is not None and place.offset in partition.entries
-
-    def read_us(self, place: Place) -> int:
-        """Return when an open change was read."""
-        return self._partitions[place.partition].entries[place.offset].read_us
-
-    def settle(self, place: Place) -> None:
-        """Note that a change is in the index, in the dead letters, or overtaken by one that is."""
-        if self.holds(place):
-            self._partitions[place.partition].entries[place.offset].settled = True
+        entry = partition.entries.get(place.offset) if partition else None
+        if entry is None:
+            return None
+        entry.settled = True
+        return entry.read_us
 
     def settled(self, also: Collection[Place] = ()) -> dict[int, tuple[int, bytes]]:
         """Return what may be committed if `also` were settled too: partition -> (next offset, mark of the change before

@@ -10,7 +10,7 @@ from headwater.engine.ordering import Chain, Waiting
 from headwater.model.change import Change
 from headwater.model.manifest import Manifest, Outcome, State
 from headwater.model.receipt import Counts, Receipt
-from headwater.model.version import BEFORE_ALL, Place
+from headwater.model.version import BEFORE_ALL, Place, Version
 
 
 class Job:
@@ -18,6 +18,7 @@ class Job:
 
     def __init__(self, chain: Chain) -> None:
         self.id = chain.id
+        self.removes = chain.removes
         self.left: deque[Waiting] = deque(chain.changes)
         self.receipts: list[Receipt] = []
         self.stored: Manifest | None = None
@@ -53,14 +54,12 @@ class Job:
             )
         )
         for change in older:
-            receipt = _receipt(change, manifest, Outcome.SUPERSEDED)
-            self.receipts.append(msgspec.structs.replace(receipt, overtaken_by=newest.version))
+            self.receipts.append(_receipt(change, manifest, Outcome.SUPERSEDED, newest.version))
 
     def overtaken(self, by: Manifest) -> None:
         """The index holds a newer version than any that is left."""
         for change in self.left:
-            receipt = _receipt(change, by, Outcome.STALE)
-            self.receipts.append(msgspec.structs.replace(receipt, overtaken_by=by.version))
+            self.receipts.append(_receipt(change, by, Outcome.STALE, by.version))
         self.left.clear()
 
     def below_floor(self, recipe: int) -> None:
@@ -100,7 +99,7 @@ class Job:
         self.poison, self.counts, self.embedded_us = None, None, 0
 
 
-def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome) -> Receipt:
+def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome, by: Version | None = None) -> Receipt:
     return Receipt(
         document=change.id,
         version=change.version,
@@ -108,6 +107,7 @@ def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome) -> Receipt:
         recipe=manifest.recipe,
         revision=manifest.revision,
         outcome=outcome,
+        overtaken_by=by,
         body_digest=change.digest,
         changed_us=_changed_us(change),
         appended_us=change.appended_us,

@@ -100,7 +100,7 @@ class Loop:
         )
         self._ordering = Ordering()
         self._rejections = Rejections()
-        self._receipts: list[Receipt] = []
+        self._receipts: list[tuple[Receipt, int]] = []  # each with the time when its change was read
         self._retaken: set[Place] = set()
         self._leaving: frozenset[int] = frozenset()
         self._usage = Usage()
@@ -248,7 +248,7 @@ class Loop:
         for partition, offset in batch.ends.items():
             self._frontier.skip(partition, offset)
         if removals:
-            chains = [Chain(document, _newest_first(changes)) for document, changes in removals.items()]
+            chains = [Chain(document, _newest_first(changes), removes=True) for document, changes in removals.items()]
             size_bytes = sum(change.size_bytes for chain in chains for change in chain.changes)
             self._removing_bytes += size_bytes
             self._start("removal", self._applier.settle(chains), partial(self._removed, size_bytes))
@@ -284,7 +284,8 @@ class Loop:
             self._emit(Event.WRITES_REFUSED, {"verdict": verdict.value, "documents": count})
         for receipt in receipts:
             retaken = receipt.place in self._retaken
-            if not retaken and not self._frontier.holds(receipt.place):
+            read_us = self._frontier.settle(receipt.place)
+            if read_us is None and not retaken:
                 continue  # the partition went to another worker meanwhile: the receipt is its to write
             self._retaken.discard(receipt.place)
             dead = receipt.outcome is Outcome.DEAD
@@ -293,13 +294,13 @@ class Loop:
                 self._emit(Event.CHANGE_DEAD, fields)
             if not retaken:
                 self._rejections.note(dead=dead)
-            read_us = 0 if retaken else self._frontier.read_us(receipt.place)
-            self._receipts.append(msgspec.structs.replace(receipt, read_us=read_us))
-            self._frontier.settle(receipt.place)
+            self._receipts.append((receipt, 0 if retaken else read_us or 0))
 
     # --- settle: the last stage, and the only one that commits
 
-    async def _settle(self, receipts: list[Receipt], owed: Sequence[Position], prefix: Mapping[int, int]) -> None:
+    async def _settle(
+        self, receipts: Sequence[tuple[Receipt, int]], owed: Sequence[Position], prefix: Mapping[int, int]
+    ) -> None:
         if owed:
             answers = await self._patience.call(lambda: self._index.apply([], owed))
             self._positions.record(owed, answers)
@@ -307,14 +308,17 @@ class Loop:
         settled_us = self._clock.now_us()
         settlement = Settlement(
             frontier=prefix,
-            receipts=tuple(msgspec.structs.replace(receipt, settled_us=settled_us) for receipt in receipts),
+            receipts=tuple(
+                msgspec.structs.replace(receipt, read_us=read_us, settled_us=settled_us)
+                for receipt, read_us in receipts
+            ),
             usage=usage - self._usage,
         )
         try:
             await self._patience.call(lambda: self._reader.settle(settlement))
         except Lost as lost:
             self._lose(lost.partitions)
-            self._receipts += [receipt for receipt in receipts if receipt.place.partition not in lost.partitions]
+            self._receipts += [noted for noted in receipts if noted[0].place.partition not in lost.partitions]
             return
         self._usage = usage
         self._frontier.commit(settlement.frontier)

@@ -20,10 +20,13 @@ Waiting = Change | Undecodable
 
 
 class Chain(msgspec.Struct, frozen=True):
-    """The waiting changes of one document, the newest first."""
+    """The waiting changes of one document, the newest first. `removes`: that one only takes away, as was seen on its
+    arrival, so that no filter need look at it again.
+    """
 
     id: str
     changes: tuple[Waiting, ...]
+    removes: bool = False
 
 
 class Ordering:

@@ -83,8 +83,7 @@ def test_what_is_not_ours_is_never_committed() -> None:
     frontier.open(Place(1, 0), b"b", 7)
     frontier.settle(Place(0, 0))
     frontier.revoke(0)
-    assert not frontier.holds(Place(0, 0))
-    frontier.settle(Place(0, 0))
+    assert frontier.settle(Place(0, 0)) is None
     frontier.commit({0: 1})
     assert frontier.settled() == {}
     assert frontier.settled([Place(0, 0), Place(1, 0)]) == {1: (1, b"b")}
@@ -98,7 +97,7 @@ def test_an_assignment_begins_anew() -> None:
     frontier.assign(0, 0)
     assert frontier.settled() == {}
     assert frontier.open(Place(0, 0), b"a", 8)
-    assert frontier.read_us(Place(0, 0)) == 8
+    assert frontier.settle(Place(0, 0)) == 8
 
 
 def test_a_goal_counts_what_others_have_committed() -> None:
@@ -111,7 +110,6 @@ def test_a_goal_counts_what_others_have_committed() -> None:
     frontier.note_elsewhere({0: 1, 1: 2})
     assert frontier.reached({0: 1, 1: 5})
     assert not frontier.reached({0: 1, 1: 6})
-
 
 
 def _two_open() -> tuple[Frontier, Positions]:
