@@ -21,6 +21,9 @@ TIMEOUT_RATE = 0.1
 #: A graceful end may have to wait for brokers that are away.
 LEAVE_S = 60.0
 
+#: The exit code of a worker that could not begin because a dependency was away.
+AWAY = 4
+
 Events = list[dict[str, Any]]
 
 
@@ -50,6 +53,12 @@ class Worker:
     def awake(self) -> bool:
         """Whether it is at work, and nothing is going to happen to it."""
         return self.fate is None and self.wakes_at is None and not self.haunted
+
+    @property
+    def last_words(self) -> str:
+        """The end of its log, without the measurements that come every second."""
+        lines = self.kept.log.read_text(errors="replace").splitlines()
+        return "\n".join([line for line in lines if "log.measured" not in line][-8:]) or "no word"
 
     @property
     def begun(self) -> bool:
@@ -148,13 +157,21 @@ class Crew:
                 worker.wakes_at = None
                 worker.kept.send(signal.SIGCONT)
             if worker.fate is None and not worker.kept.is_running():
-                worker.fate = "ended by itself"
-                self.complaints.append(f"a worker ended by itself: {worker.kept.tail(8)}")
+                self._ended(worker)
         awake = sum(worker.awake for worker in self.workers)
         for _ in range(self._size - awake):
             self.hire()
         if awake > self._size + 1:  # those that came back
             self.leave()
+
+    def _ended(self, worker: Worker) -> None:
+        """One has ended that nobody did anything to: right only where it could not begin, for want of brokers."""
+        code = worker.kept._keeper.returncode
+        worker.fate = f"ended with {code}"
+        if code == AWAY and not worker.begun:
+            self.done["starts in vain"] += 1
+        else:
+            self.complaints.append(f"a worker {worker.fate}: {worker.last_words}")
 
     @property
     def asleep(self) -> bool:
@@ -168,7 +185,7 @@ class Crew:
                 self._dismiss(worker)
         for worker in self.workers:
             if not soon(lambda it=worker: self._gone(it), LEAVE_S):  # type: ignore[misc]  # bound on purpose
-                self.complaints.append(f"a worker does not leave: {worker.kept.tail(8)}")
+                self.complaints.append(f"a worker does not leave: {worker.last_words}")
                 worker.kept.kill()
             worker.listen()
 

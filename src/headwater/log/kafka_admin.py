@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from confluent_kafka import (
-    ConsumerGroupTopicPartitions,
+    Consumer,
     KafkaError,
     KafkaException,
     Producer,
@@ -32,7 +32,7 @@ from confluent_kafka.cimpl import Message
 from headwater.clock import Clock
 from headwater.errors import Unreachable
 from headwater.log.health import FoundBrokers, FoundGroup
-from headwater.log.kafka_client import KAFKA, Connection, OnThread, Trouble, options, translated
+from headwater.log.kafka_client import KAFKA, Connection, OnThread, Trouble, options, reading, standing, translated
 from headwater.log.kafka_follower import Appender, Follower
 from headwater.log.kafka_records import CONTENT_TYPE
 from headwater.log.topic_plan import TAKEN, Action, Consent, FoundTopic, Step, plan
@@ -252,17 +252,20 @@ class KafkaAdmin:
                     [name], include_authorized_operations=True, request_timeout=LOOK_S
                 )[name]
             )
-            offsets: list[TopicPartition] = []
-            if asked:
-                request = [ConsumerGroupTopicPartitions(name, asked)]
-                answer = self._admin.list_consumer_group_offsets(request, request_timeout=LOOK_S)[name]
-                offsets = self._wait(answer).topic_partitions
+            offsets = self._standing(name, asked) if asked else {}
         except KafkaException as error:
             if error.args[0].code() in _DENIED:
                 return FoundGroup(name, operations=frozenset())
             raise
-        committed = {it.partition: it.offset for it in offsets if it.offset >= 0}
+        committed = {at: it.offset for at, it in offsets.items()}
         return FoundGroup(name, len(described.members), committed, _names(described.authorized_operations))
+
+    def _standing(self, group: str, places: list[TopicPartition]) -> dict[int, TopicPartition]:
+        consumer = Consumer(reading(self._connection, self._trouble, group_id=group))
+        try:
+            return standing(consumer, places, self._trouble, self._clock)
+        finally:
+            consumer.close()
 
     def _transactions(self, transactional_id: str) -> str:
         producer = Producer(options(self._connection, self._trouble, transactional_id=transactional_id))
