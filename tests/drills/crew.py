@@ -84,6 +84,7 @@ class Crew:
         self.done = done
         self.workers: list[Worker] = []
         self.complaints: list[str] = []
+        self._settled_at = time.monotonic()
 
     # ── one of them ──
 
@@ -149,7 +150,10 @@ class Crew:
         """Hear them, wake who has slept enough, and keep up their number."""
         now = time.monotonic()
         for worker in self.workers:
-            if any(event["event"] == STOPPING for event in worker.listen()):
+            news = [event["event"] for event in worker.listen()]
+            if "changes.settled" in news or "partitions.moved" in news:
+                self._settled_at = now
+            if STOPPING in news:
                 worker.haunted = False
                 worker.wakes_at = now + ASLEEP_S
                 self.done["zombies"] += 1
@@ -192,6 +196,11 @@ class Crew:
     def _gone(self, worker: Worker) -> bool:
         worker.kept.send(signal.SIGCONT)  # it may have stopped itself only now
         return not worker.kept.is_running()
+
+    @property
+    def idle_s(self) -> float:
+        """For how long none of them has settled anything, or got any partition."""
+        return time.monotonic() - self._settled_at
 
     def settling(self) -> bool:
         """Whether any of them has settled something."""

@@ -13,25 +13,24 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.corpus import Corpus
+from tests.drills.brokers import Brokers
 from tests.drills.crew import Crew
-from tests.drills.ground import BROKER, SESSION_S, Ground
+from tests.drills.ground import SESSION_S, Ground
 from tests.drills.judge import Judgement, behind, judge
 from tests.drills.traffic import Traffic
-from tests.kafka.broker import Broker
-from tests.kafka.client import Kafka
-from tests.kafka.cluster import Cluster
 from tests.kafka.process import fresh_folder, soon
-from tests.kafka.proxy import TO_CLIENT
 
-BLACKHOLE_S = SESSION_S + 2.0
-DOWN_S = 4.0
 #: Between two harms.
 PACE_S = 2.0
 START_S = 60.0
 CATCH_UP_S = 120.0
 LONGER = 3.0
+IDLE_S = 4.0
 
 SESSION = {"session_timeout": f"{SESSION_S:.0f}s"}
+#: Without each of these a drill has shown little.
+MUST_OCCUR = ("rebalances", "fenced settlements", "stale applies")
+COUNTED = (*MUST_OCCUR, "conflicts", "timed-out applies", "outages")
 WORKERS = ("haunt", "kill", "haunt", "freeze", "leave", "join")
 
 
@@ -43,7 +42,14 @@ class Drill:
     log: Mapping[str, object] = field(default_factory=lambda: SESSION)
     harm: tuple[str, ...] = WORKERS
     compacted: bool = False
+    tiered: bool = False
+    must_occur: tuple[str, ...] = MUST_OCCUR
 
+
+#: What lets a segment end, and its records be compacted or moved away, while a drill waits.
+SOON = {"segment.ms": "1000"}
+COMPACTED = {**SOON, "min.cleanable.dirty.ratio": "0.01", "max.compaction.lag.ms": "1500"}
+REMOTE = {**SOON, "remote.storage.enable": "true", "local.retention.ms": "1000", "local.retention.bytes": "1"}
 
 DRILLS = {
     "workers": Drill(),
@@ -52,7 +58,10 @@ DRILLS = {
     "brokers": Drill(
         brokers=3, log={**SESSION, "replication": 3}, harm=("broker", "haunt", "blackhole", "kill", "haunt")
     ),
-    "compact": Drill(log={**SESSION, "cleanup": "compact"}, compacted=True),
+    "compact": Drill(
+        log={**SESSION, "cleanup": "compact"}, compacted=True, must_occur=(*MUST_OCCUR, "records compacted away")
+    ),
+    "tiered": Drill(tiered=True),
 }
 
 
@@ -70,7 +79,7 @@ class Report:
     @property
     def harmless(self) -> list[str]:
         """What never occurred, so that little was shown about it."""
-        return [what for what in MUST_OCCUR if not self.counts[what]]
+        return [what for what in DRILLS[self.name].must_occur if not self.counts[what]]
 
     def __str__(self) -> str:
         done, counts, found = self.done, self.counts, self.judgement
@@ -80,13 +89,8 @@ class Report:
             + "; "
             + ", ".join(f"{counts[what]} {what}" for what in COUNTED)
             + f"; {found.records} records, {found.receipts} receipts, {found.repeats} settled twice, "
-            f"{found.doubtful} doubtful ones there; {len(found.violations)} violations"
+            f"{found.doubtful} doubtful ones there, {found.gone} gone; {len(found.violations)} violations"
         )
-
-
-#: Without each of these a drill has shown little.
-MUST_OCCUR = ("rebalances", "fenced settlements", "stale applies")
-COUNTED = (*MUST_OCCUR, "conflicts", "timed-out applies", "outages")
 
 
 def counted(events: list[dict[str, Any]]) -> Counter[str]:
@@ -104,75 +108,6 @@ def counted(events: list[dict[str, Any]]) -> Counter[str]:
         elif name := names.get(event["event"]):
             counts[name] += 1
     return counts
-
-
-class Brokers:
-    """One broker or three, each behind a proxy, and what harm is done to them."""
-
-    def __init__(self, count: int, chance: random.Random, done: Counter[str]) -> None:
-        self._chance = chance
-        self._done = done
-        self._cluster = Cluster(count, overrides=BROKER, proxied=True) if count > 1 else None
-        self._all = self._cluster.brokers if self._cluster else [Broker(overrides=BROKER, proxied=True)]
-        self._healed_at: float | None = None
-        self._down: Broker | None = None
-        self._started_at: float | None = None
-
-    def __enter__(self) -> Brokers:
-        (self._cluster or self._all[0]).__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        (self._cluster or self._all[0]).close()
-
-    @property
-    def client(self) -> Kafka:
-        return (self._cluster or self._all[0]).client
-
-    @property
-    def proxied(self) -> Kafka:
-        return (self._cluster or self._all[0]).proxied
-
-    def blackhole(self) -> None:
-        """Requests arrive and are obeyed; the answers to all clients behind the proxies are held back."""
-        if self._healed_at is None:
-            for broker in self._all:
-                broker.proxy.stall(TO_CLIENT)
-            self._healed_at = time.monotonic() + BLACKHOLE_S
-            self._done["blackholes"] += 1
-
-    def kill(self) -> None:
-        """`kill -9` for one of several, when all the others have what it has."""
-        if self._down is None and self._started_at is None and self._cluster:
-            self._down = self._chance.choice(self._all)
-            self._down.kill()
-            self._started_at = time.monotonic() + DOWN_S
-            self._done["brokers killed"] += 1
-
-    def look(self) -> None:
-        """Take back harm that has lasted long enough."""
-        now = time.monotonic()
-        if self._healed_at is not None and now >= self._healed_at:
-            self._healed_at = None
-            for broker in self._all:
-                broker.proxy.heal()
-        if self._down is not None and self._started_at is not None and now >= self._started_at:
-            self._down.launch()
-            self._down = None
-        elif self._down is None and self._started_at is not None and self._whole():
-            self._started_at = None
-
-    def _whole(self) -> bool:
-        """Whether every replica of every partition is in sync."""
-        topics = self.client.admin().list_topics(timeout=10).topics.values()
-        return all(len(it.isrs) == len(it.replicas) for topic in topics for it in topic.partitions.values())
-
-    def heal(self) -> None:
-        """Make all whole."""
-        for broker in self._all:
-            broker.heal()
-        (self._cluster or self._all[0]).await_ready()
-        self._healed_at = self._down = self._started_at = None
 
 
 def run(name: str, corpus: Corpus, seconds: float, seed: int) -> Report:
@@ -196,18 +131,37 @@ def _run(name: str, corpus: Corpus, seconds: float, seed: int, folder: Path) -> 
     chance = random.Random(seed)
     done = Counter[str]()
     with ExitStack() as stack:
-        brokers = stack.enter_context(Brokers(drill.brokers, chance, done))
+        brokers = stack.enter_context(Brokers(drill.brokers, chance, done, tiered=drill.tiered))
         ground = Ground(folder, brokers.client.bootstrap, brokers.proxied.bootstrap, drill.log)
         crew = Crew(ground, chance, done)
         traffic = Traffic(ground, corpus, seed)
         stack.callback(crew.end)
         stack.callback(traffic.end)
         assert traffic.load().acknowledged, "the load was not published"
+        if drill.compacted:
+            brokers.set(COMPACTED)
+        if drill.tiered:
+            move_away(brokers, ground, traffic)
         harm(drill, brokers, crew, traffic, chance, seconds)
         complaints = calm(brokers, crew, traffic)
-        judgement = judge(ground, brokers.client, traffic.batches, compacted=drill.compacted)
+        indexes = 2 if drill.tiered else 1
+        judgement = judge(ground, brokers.client, traffic.batches, compacted=drill.compacted, indexes=indexes)
     judgement.violations[:0] = complaints
-    return Report(name, seed, done, counted(crew.heard()), judgement, time.monotonic() - began)
+    counts = counted(crew.heard())
+    counts["records compacted away"] = judgement.gone
+    return Report(name, seed, done, counts, judgement, time.monotonic() - began)
+
+
+def move_away(brokers: Brokers, ground: Ground, traffic: Traffic) -> None:
+    """Let the first records be nowhere but in the remote store, and begin a new index although all is settled."""
+    ended, said = ground.headwater("run", "--once")
+    assert ended, said
+    brokers.set(REMOTE)
+    until = time.monotonic() + START_S
+    while brokers.first_segments():
+        assert time.monotonic() < until, f"not moved away: {brokers.first_segments()}"
+        traffic.publish(traffic.slice())  # a segment ends with the next record
+    ground.use_index("second.db")
 
 
 def harm(drill: Drill, brokers: Brokers, crew: Crew, traffic: Traffic, chance: random.Random, seconds: float) -> None:
@@ -252,8 +206,9 @@ def calm(brokers: Brokers, crew: Crew, traffic: Traffic) -> list[str]:
 
 
 def caught_up(brokers: Brokers, crew: Crew) -> bool:
+    # An index that is built anew may be behind although all is committed: then something is being settled.
     crew.look()
-    return not crew.asleep and not behind(brokers.client)
+    return not crew.asleep and crew.idle_s > IDLE_S and not behind(brokers.client)
 
 
 def keep(folder: Path) -> Path:

@@ -34,7 +34,10 @@ class Judgement:
     receipts: int = 0
     #: Places with more than one receipt: settled beyond the frontier by one worker, and again by its successor.
     repeats: int = 0
+    #: Changes that nobody had acknowledged, and that are there.
     doubtful: int = 0
+    #: Acknowledged changes that are there no longer: compacted away.
+    gone: int = 0
     violations: list[str] = field(default_factory=list)
 
 
@@ -93,6 +96,8 @@ def published(
     for document in held.keys() | sent.keys():
         there = held[document]
         if compacted:  # only the last one must be there
+            lines = set(there)
+            found.gone += sum(acknowledged and line not in lines for line, acknowledged in sent[document])
             certain = [line for line, acknowledged in sent[document] if acknowledged][-1:]
             after = [line for line, _ in sent[document]]
             if certain and (not there or after.index(there[-1]) < after.index(certain[0])):
