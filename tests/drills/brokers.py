@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.drills.ground import BROKER, CHANGES, PARTITIONS, SESSION_S
 from tests.kafka.broker import Broker
@@ -33,6 +33,7 @@ class Brokers:
         self._healed_at: float | None = None
         self._down: Broker | None = None
         self._started_at: float | None = None
+        self._asked_at = 0.0
 
     def __enter__(self) -> Brokers:
         (self._cluster or self._all[0]).__enter__()
@@ -51,12 +52,11 @@ class Brokers:
 
     def set(self, settings: Mapping[str, str]) -> None:
         """Set the topic of changes to what no configuration of Headwater's does."""
-        set_ = AlterConfigOpType.SET
         entries = [
             ConfigEntry(it, value, incremental_operation=AlterConfigOpType.SET) for it, value in settings.items()
         ]
         topic = ConfigResource(ConfigResource.Type.TOPIC, CHANGES, incremental_configs=entries)
-        for future in self.client.admin().incremental_alter_configs([topic]).values():
+        for future in self._admin().incremental_alter_configs([topic]).values():
             future.result(30)
 
     def first_segments(self) -> list[Path]:
@@ -90,12 +90,17 @@ class Brokers:
         if self._down is not None and self._started_at is not None and now >= self._started_at:
             self._down.launch()
             self._down = None
-        elif self._down is None and self._started_at is not None and self._whole():
-            self._started_at = None
+        elif self._down is None and self._started_at is not None and now >= self._asked_at + 1:
+            self._asked_at = now
+            if self._whole():
+                self._started_at = None
+
+    def _admin(self) -> AdminClient:
+        return AdminClient(self.client.settings(log_level=0))  # that a broker is down is known here
 
     def _whole(self) -> bool:
         """Whether every replica of every partition is in sync."""
-        topics = self.client.admin().list_topics(timeout=10).topics.values()
+        topics = self._admin().list_topics(timeout=10).topics.values()
         return all(len(it.isrs) == len(it.replicas) for topic in topics for it in topic.partitions.values())
 
     def heal(self) -> None:

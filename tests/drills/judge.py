@@ -75,7 +75,7 @@ def read_all(kafka: Kafka, topic: str) -> list[Message]:
 
 def behind(kafka: Kafka) -> dict[int, tuple[int, int]]:
     """Partitions whose committed offset is not the high watermark: both numbers."""
-    with kafka.consumer([], group_id=GROUP) as consumer:
+    with kafka.consumer([], group_id=GROUP, log_level=0) as consumer:
         places = [TopicPartition(CHANGES, partition) for partition in range(PARTITIONS)]
         marks = {it.partition: consumer.get_watermark_offsets(it, timeout=30)[1] for it in places}
         committed = {it.partition: it.offset for it in consumer.committed(places, timeout=30)}
