@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 N      ?= 200
 SEEDS  ?= 20000
+HARM   ?= 60
 # A tokenizer that forks threads of its own beside ours only gets in the way.
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench simulate crash corpus broker kafka registry reference lock clean
+.PHONY: help install demo test check format bench simulate crash drills corpus broker kafka registry reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,6 +52,9 @@ simulate: install ## SEEDS=20000 schedules of the engine, with every fault
 
 crash: install ## N=200 times SIGKILL at named points
 	$(BIN)/python -m tests.crash $(N)
+
+drills: install corpus kafka ## HARM=60 seconds of each drill: workers and brokers harmed without a pause, then judged
+	$(BIN)/python -m tests.drills --seconds $(HARM)
 
 corpus: install build/corpus/report.json build/corpus/records/report.json ## real release histories: documents, and records
 
