@@ -69,11 +69,12 @@ def check(partition: int, offset: int, caught: CaughtUp, now_us: int, life_s: fl
     age_s = (now_us - caught.at_us) / 1e6
     if age_s > life_s:
         detail = (
-            f"partition {partition} was last read to its end {_rough(age_s)} ago; the topic keeps delete markers for "
-            f"{_rough(life_s)} (delete.retention.ms), so from offset {offset} on some may have expired unread"
+            f"it is {_rough(age_s)} since partition {partition} was read to its end, or begun with; the topic keeps "
+            f"delete markers for {_rough(life_s)} (delete.retention.ms), so from offset {offset} on some may have "
+            "expired unread"
         )
         raise Halt("missed-delete-marker", detail, MARKER_CURE)
 
 
 def _rough(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seconds:.3g} s" if seconds < 7200 else f"{seconds / 3600:.1f} h"

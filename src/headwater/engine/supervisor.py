@@ -405,9 +405,14 @@ class StreamWorker:
                 raise Changed("another worker began a new log epoch")
             await self._retake(loop, epochs)
             if loop.looks_elsewhere:
-                marks = await self.patience.call(ports.history.watermarks)
-                loop.note_elsewhere({partition: mark.committed for partition, mark in marks.items()})
+                loop.note_elsewhere(await self._settled_elsewhere(epochs))
         return ""
+
+    async def _settled_elsewhere(self, epochs: tuple[Epoch, ...]) -> Mapping[int, int]:
+        """Look how far all partitions are settled, as far as it is in the index: one that was restored lacks some."""
+        marks = await self.patience.call(self._ports.history.watermarks)
+        committed = {partition: it.committed for partition, it in marks.items()}
+        return starts_of(await self._generation(), epochs, epochs[-1].identity, marks, committed)
 
     async def _retake(self, loop: Loop, epochs: tuple[Epoch, ...]) -> None:
         ports = self._ports

@@ -10,9 +10,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -20,10 +21,12 @@ from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
 from headwater.errors import Halt, HeadwaterError, Retry, Unreachable
-from headwater.log.kafka_client import KAFKA, REQUEST_S, Trouble, fetched, partition_of, translated
+from headwater.log.kafka_client import KAFKA, REQUEST_S, Trouble, fetched, offset_of, partition_of, translated
 from headwater.log.kafka_history import record_of
 from headwater.log.rules import take_turns
 from headwater.model.change import Record
+
+T = TypeVar("T")
 
 _BATCH = 500
 _STEP_S = 0.1
@@ -79,6 +82,13 @@ class News(NamedTuple):
     number: int
 
 
+class _Start(NamedTuple):
+    """Where the group stands in a partition, and where the log begins. It is read from the later one."""
+
+    committed: int
+    low: int
+
+
 class _Buffer:
     """One partition's records that the engine has not taken yet. `end` is where the log ended after them, if known."""
 
@@ -88,6 +98,7 @@ class _Buffer:
         self.paused = False
         self.end: int | None = None
         self.next: int = -1
+        self.low = 0  # what lies between `next` and here is no longer in the log
 
 
 class Claim:
@@ -97,10 +108,16 @@ class Claim:
         self._thread = thread
         self.tokens = tokens
 
-    @property
-    def consumer(self) -> Consumer | None:
-        """The group's member."""
-        return self._thread.consumer
+    def commit(self, places: list[TopicPartition]) -> list[TopicPartition] | None:
+        """Commit these offsets as the group's member. None when the hold is no longer what it was. Blocks."""
+
+        def work(consumer: Consumer) -> list[TopicPartition] | None:
+            return consumer.commit(offsets=places, asynchronous=False) if self._holds() else None
+
+        return self._thread.ask(work)
+
+    def _holds(self) -> bool:
+        return self._thread.claim(self.tokens).tokens == self.tokens
 
     def membership(self, *, newer: bool = False) -> object | None:
         """Return what the group knows this member by; with `newer`, as of now and not of a moment ago. Blocks a little;
@@ -110,7 +127,7 @@ class Claim:
         look at the partitions comes after that at the membership: what went between the two went with a newer one.
         """
         metadata = self._thread.membership(newer=newer)
-        return metadata if self._thread.claim(self.tokens).tokens == self.tokens else None
+        return metadata if self._holds() else None
 
 
 class ConsumerThread:
@@ -144,7 +161,7 @@ class ConsumerThread:
         self._failure: HeadwaterError | None = None
         self._turn = 0
         self._metadata: object | None = None
-        self._asked = self._noted = 0  # questions for the membership, and the last that is answered
+        self._work: deque[tuple[Callable[[Consumer], Any], Future[Any]]] = deque()
         self._moved = threading.Condition(self._lock)
         self.consumer: Consumer | None = None
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
@@ -206,20 +223,40 @@ class ConsumerThread:
 
     def membership(self, *, newer: bool = False) -> object | None:
         """Return what the group knows this member by; with `newer`, as of now. None when the thread has ended."""
-        with self._moved:
-            if newer:
-                self._asked += 1
-                asked = self._asked
-                self._moved.notify_all()
-                self._moved.wait_for(lambda: self._noted >= asked or self._closing.is_set(), REQUEST_S)
+        if newer:
+            return self.ask(lambda consumer: consumer.consumer_group_metadata())
+        with self._lock:
             return self._metadata if self._thread.is_alive() else None
 
+    def ask(self, work: Callable[[Consumer], T]) -> T | None:
+        """Return what `work` returns, which the thread does between two calls of its own, also while it waits for a
+        hand-over: asked from another thread, the client waits for the call that is under way there. None when the
+        thread has ended. Blocks.
+        """
+        future: Future[T] = Future()
+        with self._moved:
+            if self._closing.is_set() or not self._thread.is_alive():
+                return None
+            self._work.append((work, future))
+            self._moved.notify_all()
+        try:
+            return future.result(2 * REQUEST_S)
+        except CancelledError:
+            return None
+        except TimeoutError:
+            raise Retry(KAFKA, self._trouble.cause("the consumer is busy")) from None
+
     def take(self, max_records: int, max_bytes: int) -> tuple[list[Record], dict[int, int]]:
-        """Return records of all partitions in turns, and the ends that lie behind a gap. News comes before them."""
+        """Return records of all partitions in turns, and the ends that lie behind a gap. News comes before them. Raise
+        Halt where the log no longer holds what comes next, unless that was gone over.
+        """
         with self._lock:
             wanted = sorted(self._buffers)
             if not wanted or not max_records or self._assigned or self._revoked:
                 return [], {}
+            for partition, buffer in self._buffers.items():
+                if buffer.next < buffer.low:
+                    raise self._gap(partition, buffer.next, f"; it begins at {buffer.low}")
             self._turn = (self._turn + 1) % len(wanted)
 
             def fetch(partition: int, limit: int) -> Iterable[Record]:
@@ -237,6 +274,13 @@ class ConsumerThread:
                     ends[partition] = buffer.next = buffer.end
             return records, ends
 
+    def go_over(self, offsets: Mapping[int, int]) -> None:
+        """Note that what lies before these offsets is not needed, whether the log holds it or not."""
+        with self._lock:
+            for partition, offset in offsets.items():
+                if partition in self._buffers:
+                    self._buffers[partition].next = max(offset, self._buffers[partition].next)
+
     # --- the thread
 
     def _run(self) -> None:
@@ -249,7 +293,7 @@ class ConsumerThread:
                 self._begin_anew(consumer)
                 self._regulate(consumer)
                 self._fresh.clear()
-                self._note_membership(consumer)
+                self._serve(consumer)
                 if messages := fetched(consumer, _BATCH, _STEP_S):
                     self._sort(consumer, messages)
                     self._notify()
@@ -263,17 +307,25 @@ class ConsumerThread:
                 with suppress(KafkaException, RuntimeError):
                     self.consumer.close()
             with self._lock:
+                self._closing.set()
                 self._held.clear()
+                while self._work:
+                    self._work.popleft()[1].cancel()
 
-    def _note_membership(self, consumer: Consumer) -> None:
-        # Asked on this thread only: from another one the client waits for this one, and all of Python with it.
-        with self._lock:
-            asked = self._asked
+    def _serve(self, consumer: Consumer) -> None:
+        """Do what was asked of this thread, and note by what the group knows this member."""
+        while True:
+            with self._lock:
+                if not self._work:
+                    break
+                work, future = self._work.popleft()
+            try:
+                future.set_result(work(consumer))
+            except (KafkaException, RuntimeError) as error:
+                future.set_exception(error)
         metadata = consumer.consumer_group_metadata()
-        with self._moved:
+        with self._lock:
             self._metadata = metadata
-            self._noted = asked
-            self._moved.notify_all()
 
     def _fail(self, failure: HeadwaterError) -> None:
         with self._lock:
@@ -303,7 +355,8 @@ class ConsumerThread:
                     buffer.records.append(record)
                     buffer.size_bytes += record.size_bytes
                     buffer.end = None
-            starts = {partition: self._buffers[partition].next for partition in stale if partition in self._buffers}
+            again = {partition: self._buffers[partition] for partition in stale if partition in self._buffers}
+            starts = {partition: max(it.next, it.low) for partition, it in again.items()}
         self._restart(consumer, starts)
 
     def _restart(self, consumer: Consumer, starts: Mapping[int, int]) -> None:
@@ -319,10 +372,7 @@ class ConsumerThread:
     def _hear(self, error: KafkaError, message: Message) -> None:
         """Take an error that came in the place of a record; not each is about a partition. Called with the lock."""
         if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            where = f"partition {message.partition()} of {self._topic}"
-            detail = f"{where} is needed from offset {message.offset()}, which the log does not hold"
-            cure = "Build a new index from the log, or restore a newer backup of the index"
-            failure: HeadwaterError = Halt("log-truncation-gap", detail, cure)
+            failure: HeadwaterError = self._gap(partition_of(message), offset_of(message))
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
             return  # the partitions are lost, which is said of each
         elif error.fatal():
@@ -332,6 +382,12 @@ class ConsumerThread:
             failure = translated(error, "reading changes", self._topic)
         if self._failure is None or isinstance(self._failure, Retry):
             self._failure = failure
+
+    def _gap(self, partition: int, offset: int, more: str = "") -> Halt:
+        where = f"partition {partition} of {self._topic}"
+        detail = f"{where} is needed from offset {offset}, which the log does not hold{more}"
+        cure = "Build a new index from the log, or restore a newer backup of the index"
+        return Halt("log-truncation-gap", detail, cure)
 
     def _regulate(self, consumer: Consumer) -> None:
         """Pause partitions whose buffers are full, and resume those that have room again."""
@@ -368,7 +424,7 @@ class ConsumerThread:
         if not wanted:
             return
         starts = self._committed(consumer, wanted)
-        self._restart(consumer, starts)
+        self._restart(consumer, {partition: max(start) for partition, start in starts.items()})
         self._begin(consumer, starts)
 
     # --- the group's callbacks: they run in the consume calls
@@ -377,16 +433,16 @@ class ConsumerThread:
         if self._closing.is_set():
             return
         starts = self._committed(consumer, {it.partition for it in partitions})
-        consumer.incremental_assign([TopicPartition(self._topic, at, offset) for at, offset in starts.items()])
+        consumer.incremental_assign([TopicPartition(self._topic, at, max(start)) for at, start in starts.items()])
         self._begin(consumer, starts)
 
-    def _begin(self, consumer: Consumer, starts: Mapping[int, int]) -> None:
+    def _begin(self, consumer: Consumer, starts: Mapping[int, _Start]) -> None:
         # The client remembers from a former time that it was paused.
         consumer.resume([TopicPartition(self._topic, partition) for partition in starts])
         with self._lock:
-            for partition, offset in starts.items():
+            for partition, (offset, low) in starts.items():
                 buffer = self._buffers[partition] = _Buffer()
-                buffer.next = offset
+                buffer.next, buffer.low = offset, low
                 self._assignments += 1
                 self._held[partition] = self._assignments
                 self._fresh.add(partition)
@@ -394,7 +450,7 @@ class ConsumerThread:
                 self._revoked.discard(partition)
         self._notify()
 
-    def _committed(self, consumer: Consumer, partitions: set[int]) -> dict[int, int]:
+    def _committed(self, consumer: Consumer, partitions: set[int]) -> dict[int, _Start]:
         """Return where the group stands in each of these, the log's beginning where it never was. Waits for it."""
         wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
         while True:
@@ -403,9 +459,7 @@ class ConsumerThread:
                 if errors := [it.error for it in found if it.error is not None]:
                     raise KafkaException(errors[0])
                 lows = {
-                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0]
-                    for it in found
-                    if it.offset < 0
+                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0] for it in found
                 }
             except KafkaException as raised:
                 error = translated(raised.args[0], "asking for committed offsets", self._topic)
@@ -415,7 +469,10 @@ class ConsumerThread:
                 if self._closing.wait(_STEP_S):
                     return {}
             else:
-                return {it.partition: lows.get(it.partition, it.offset) for it in found}
+                return {
+                    it.partition: _Start(it.offset if it.offset >= 0 else lows[it.partition], lows[it.partition])
+                    for it in found
+                }
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         going = {it.partition for it in partitions}
@@ -431,10 +488,10 @@ class ConsumerThread:
         """
         deadline = self._clock.monotonic() + HAND_OVER_S
         while True:
-            self._note_membership(consumer)
+            self._serve(consumer)
             with self._moved:
                 left_s = deadline - self._clock.monotonic()
-                self._moved.wait_for(lambda: self._is_over(number) or self._asked > self._noted, left_s)
+                self._moved.wait_for(lambda: self._is_over(number) or bool(self._work), left_s)
                 if self._is_over(number) or self._clock.monotonic() >= deadline:
                     return
 

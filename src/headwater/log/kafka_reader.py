@@ -89,6 +89,7 @@ class KafkaReader:
         self._last: tuple[Settlement, list[Entry]] | None = None
         self._handing_over = 0  # the number of the news that the next poll hands over
         self._secret = b""
+        self._epoch = 0
         self._closed = False
 
     def __repr__(self) -> str:
@@ -113,7 +114,7 @@ class KafkaReader:
             # Each step of a rebalance waits for a heartbeat, and a partition that moves has no reader meanwhile.
             settings["heartbeat.interval.ms"] = max(100, min(1000, int(membership.session_timeout_s * 1000 / 4)))
         if membership.instance:
-            settings["group.instance.id"] = membership.instance
+            settings["group.instance.id"] = f"{membership.instance}.{self._epoch}"
         return Consumer(reading(self._connection, trouble) | settings)
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
@@ -155,6 +156,10 @@ class KafkaReader:
         if not self._secret:
             await self._book.catch_up()
             self._secret = await self._registry.secret(self._names.stream)
+            epochs = (await self._registry.read(self._names.stream)).epochs
+            # A member that comes back under its name is given what it had, so partitions that were added meanwhile
+            # would be nobody's: in each log epoch it has another name.
+            self._epoch = epochs[-1].number if epochs else 0
 
     async def _look(self, thread: ConsumerThread, max_records: int, max_bytes: int) -> Batch | None:
         self._news = news = self._news or thread.news()

@@ -156,7 +156,7 @@ def test_what_comes_within_a_markers_life_is_whole() -> None:
         log.batches += [Batch([record(5)]), Batch([record(6)])]
         assert (await intake.poll(9, 9, 0)).records
         await clock.sleep(1)
-        with pytest.raises(Halt, match=r"missed-delete-marker: partition 0 .*offset 6"):
+        with pytest.raises(Halt, match=r"missed-delete-marker: .*partition 0 .*offset 6"):
             await intake.poll(9, 9, 0)
         assert clock.now_us() - began == 101 * S
 

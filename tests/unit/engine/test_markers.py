@@ -27,7 +27,7 @@ OLD = CaughtUp(5 * S, 7)
     ],
 )
 def test_taking_up_a_partition(
-    case: str, stood: int | None, known: CaughtUp | None, end: int, caught: CaughtUp
+    case: str, stood: int | None, known: CaughtUp | None, end: int, caught: CaughtUp | None
 ) -> None:
     if caught is None:
         with pytest.raises(Halt, match=r"missed-delete-marker: .*partition 3"):
