@@ -82,12 +82,15 @@ class Followed:
         assert soon(lambda: self.topic(table) in self.kafka.admin().list_topics(timeout=10).topics, WITHIN_S)
 
     def await_delivery(self) -> None:
-        """Wait until the brokers have acknowledged all that was committed so far: only then does the slot move on."""
+        """Wait until the brokers have acknowledged all that was committed so far: only then does the slot move on.
+
+        It moves to the commit before the newest that was sent, so there must be newer ones.
+        """
         until = self.sql("select pg_current_wal_insert_lsn()")
-        self.sql("insert into beacon default values")
         slot = self.config["slot.name"]
         question = f"select confirmed_flush_lsn >= '{until}' from pg_replication_slots where slot_name = '{slot}'"
-        assert soon(lambda: self.sql(question) == "t", WITHIN_S), f"Debezium does not move on: {self.prefix}"
+        moved = soon(lambda: self.sql(f"insert into beacon default values; {question}") == "t", WITHIN_S)
+        assert moved, f"Debezium does not move on: {self.prefix}"
 
     def events(self, table: str = "page") -> list[Any]:
         """The values of a topic as they stand, None for a delete marker."""

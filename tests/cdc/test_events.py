@@ -134,7 +134,7 @@ def test_keys_of_two_columns(cli: Cli, kafka: Kafka, postgres: Postgres, connect
 
 
 def test_values_with_their_schemas(cli: Cli, kafka: Kafka, postgres: Postgres, connect: Connect) -> None:
-    """Ids of a field of the key, no marker behind a delete, and numerics as they come by default: nobody can read them."""
+    """Ids of a field of the key, no marker behind a delete, and numerics as they come by default: as bytes."""
     more = {"decimal_handling_mode": "precise", "tombstones_on_delete": "false"}
     followed = Followed(postgres, kafka, settings=WITH_SCHEMAS | more)
     topic = reading(followed.topic(), id="key.id", text="title", body=["title", "price"])
