@@ -163,7 +163,8 @@ class Appender:
             self._producer = None
             self._trouble.check()
             if failed:
-                index, cause = min(failed, key=lambda it: it[0])
+                # The brokers refuse a whole batch for one record that is too large: most likely its largest.
+                index, cause = max(failed, key=lambda it: len(records[it[0]][1] or b""))
                 error = translated(cause, f"writing to {topic}", topic)
                 raise Reject(error.reason, index) if isinstance(error, Reject) else error
             raise Retry(KAFKA, self._trouble.cause(f"writing to {topic} takes too long"))

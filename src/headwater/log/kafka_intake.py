@@ -15,14 +15,14 @@ from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
-import msgspec
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
 from headwater.errors import Halt, HeadwaterError, Retry, Unreachable
-from headwater.log.kafka_client import KAFKA, REQUEST_S, Trouble, fetched, offset_of, partition_of, translated
+from headwater.log.kafka_client import KAFKA, MISSING, REQUEST_S, Trouble, fetched, offset_of, partition_of, translated
 from headwater.log.kafka_history import record_of
+from headwater.log.kafka_statistics import Statistics, measured
 from headwater.log.rules import take_turns
 from headwater.model.change import Record
 
@@ -34,42 +34,6 @@ _STEP_S = 0.1
 BUFFERED_BYTES = 8 << 20
 #: How long a rebalance waits for what is under way to be settled.
 HAND_OVER_S = 10.0
-
-
-class _Broker(msgspec.Struct):
-    state: str = ""
-
-
-class _Partition(msgspec.Struct):
-    ls_offset: int = 0
-
-
-class _Topic(msgspec.Struct):
-    partitions: dict[str, _Partition] = {}
-
-
-class _Group(msgspec.Struct, frozen=True):
-    rebalance_cnt: int = 0
-
-
-class _Statistics(msgspec.Struct):
-    """What is used of librdkafka's statistics."""
-
-    brokers: dict[str, _Broker] = {}
-    topics: dict[str, _Topic] = {}
-    cgrp: _Group = _Group()
-
-
-_STATISTICS = msgspec.json.Decoder(_Statistics)
-
-
-class Statistics(NamedTuple):
-    """What the client says of itself: brokers that answer, partitions held, records not read yet, rebalances so far."""
-
-    brokers: int
-    partitions: int
-    lag: int
-    rebalances: int
 
 
 class News(NamedTuple):
@@ -379,9 +343,20 @@ class ConsumerThread:
             cause = f"the consumer was expelled: {error.str()}"
             failure = Unreachable(KAFKA, cause, "With log.instance, each worker needs a name of its own")
         else:
-            failure = translated(error, "reading changes", self._topic)
+            failure = self._translated(error, "reading changes")
         if self._failure is None or isinstance(self._failure, Retry):
             self._failure = failure
+
+    def _translated(self, error: KafkaError, doing: str) -> HeadwaterError:
+        """Say what an error means here, where it may be a broker's that has just started and knows no topic yet.
+
+        That a topic is gone indeed is found by those who look at the log.
+        """
+        return (
+            Retry(KAFKA, f"{doing}: {error.str()}")
+            if error.code() in MISSING
+            else translated(error, doing, self._topic)
+        )
 
     def _gap(self, partition: int, offset: int, more: str = "") -> Halt:
         where = f"partition {partition} of {self._topic}"
@@ -405,16 +380,13 @@ class ConsumerThread:
 
     def _measure(self, statistics: str) -> None:
         """Take the client's statistics. This is its `stats_cb`, called in the consume calls."""
-        found = _STATISTICS.decode(statistics)
-        up = sum(broker.state == "UP" for broker in found.brokers.values())
-        if up:
+        found = measured(statistics, self._topic)
+        if found.brokers:
             self._trouble.connected()
-        topic = found.topics.get(self._topic, _Topic())
         with self._lock:
-            ends = {at: it.ls_offset for at, it in ((int(at), it) for at, it in topic.partitions.items())}
-            lag = sum(max(0, ends.get(at, 0) - it.next) for at, it in self._buffers.items())
+            lag = sum(max(0, found.ends.get(at, 0) - it.next) for at, it in self._buffers.items())
             held = len(self._held)
-        self._tell(Statistics(up, held, lag, found.cgrp.rebalance_cnt))
+        self._tell(Statistics(found.brokers, held, lag, found.rebalances))
 
     def _begin_anew(self, consumer: Consumer) -> None:
         """Hand out again what was given up although it is still this reader's."""
@@ -462,7 +434,7 @@ class ConsumerThread:
                     it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0] for it in found
                 }
             except KafkaException as raised:
-                error = translated(raised.args[0], "asking for committed offsets", self._topic)
+                error = self._translated(raised.args[0], "asking for committed offsets")
                 if not isinstance(error, Retry):
                     raise
                 self._fail(error)

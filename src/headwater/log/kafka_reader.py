@@ -15,7 +15,7 @@ from headwater.clock import Clock, Ids
 from headwater.errors import Lost
 from headwater.log.codecs.records import TRACE_HEADER
 from headwater.log.kafka_client import Connection, Trouble, reading
-from headwater.log.kafka_intake import Claim, ConsumerThread, News, Statistics
+from headwater.log.kafka_intake import Claim, ConsumerThread, News
 from headwater.log.kafka_ledger import LetterBook
 from headwater.log.kafka_records import (
     CONTENT_TYPE,
@@ -29,6 +29,7 @@ from headwater.log.kafka_records import (
 )
 from headwater.log.kafka_registry import KafkaRegistry
 from headwater.log.kafka_settling import Entry, Mode, Outdated, Settler
+from headwater.log.kafka_statistics import Statistics
 from headwater.log.port import Batch
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import Settlement, Usage

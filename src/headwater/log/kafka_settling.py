@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.cimpl import Message
 
 from headwater.errors import Retry
@@ -39,8 +39,7 @@ class Outdated(Exception):
 class Member(Protocol):
     """A consumer of the group, on whose behalf offsets are committed: as long as the partitions are its own."""
 
-    @property
-    def consumer(self) -> Consumer | None: ...
+    def commit(self, places: list[TopicPartition]) -> list[TopicPartition] | None: ...
 
     def membership(self, *, newer: bool = False) -> object | None: ...
 
@@ -142,9 +141,8 @@ class Settler:
             raise Outdated
         if entries:
             self._flush(entries)
-        consumer = member.consumer if member else None
-        if places and consumer is not None:
-            _fenced(member, places, lambda _: _commit(consumer, places))
+        if places:
+            _fenced(member, places, lambda _: _commit(member, places))
 
     def _flush(self, entries: Sequence[Entry]) -> None:
         producer = self._producer
@@ -210,16 +208,18 @@ def _fenced(member: Member | None, places: Sequence[TopicPartition], attempt: Ca
             return
 
 
-def _commit(consumer: Consumer, places: list[TopicPartition]) -> None:
+def _commit(member: Member | None, places: list[TopicPartition]) -> None:
     try:
-        answers = consumer.commit(offsets=places, asynchronous=False)
+        answers = member.commit(places) if member else None
     except RuntimeError as error:  # the consumer was closed
         raise Outdated from error
     except KafkaException as raised:
         if raised.args[0].code() in OUTDATED_MEMBER:
             raise Outdated from raised
         raise
-    for answer in answers or ():
+    if answers is None:
+        raise Outdated
+    for answer in answers:
         if answer.error is not None:
             if answer.error.code() in OUTDATED_MEMBER:
                 raise Outdated
