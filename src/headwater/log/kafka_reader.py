@@ -234,11 +234,11 @@ class KafkaReader:
             entries.append(Entry(names.receipts, 0, None, value, headers))
         now_us = self._clock.now_us()
         for receipt in settlement.receipts:
-            event = of_receipt(receipt, names.generation, now_us)
-            letter = (names.generation, event.document, event.version)
+            letter = (names.generation, receipt.document, str(receipt.version))
             if receipt.outcome is Outcome.DEAD:
                 self._known.add(letter)
             if letter in self._known or letter in self._book.letters:
+                event = of_receipt(receipt, names.generation, now_us)
                 key, value, event_headers = self._book.record(event, names.changes)
                 entries.append(Entry(self._book.topic, 0, key, value, event_headers))
         return entries

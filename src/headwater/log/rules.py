@@ -54,13 +54,14 @@ def take_turns(
                 if record is None:
                     del sources[partition]
                     break
-                if taken and record.size_bytes > room:
+                size = record.size_bytes
+                if taken and size > room:
                     return taken
-                if used and used + record.size_bytes > share_bytes:
+                if used and used + size > share_bytes:
                     break
                 taken.append(source.take())
-                used += record.size_bytes
-                room -= record.size_bytes
+                used += size
+                room -= size
     return taken
 
 
