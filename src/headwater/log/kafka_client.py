@@ -20,6 +20,7 @@ from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
 from headwater.errors import Halt, HeadwaterError, Reject, Retry, Unreachable
+from headwater.log.topics import NO_GROUP
 
 T = TypeVar("T")
 
@@ -43,7 +44,7 @@ _DENIED = {
 _OLD = frozenset(
     {KafkaError.UNSUPPORTED_VERSION, KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_FOR_MESSAGE_FORMAT}
 )
-_MISSING = frozenset(
+MISSING = frozenset(
     {
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError._UNKNOWN_TOPIC,
@@ -105,7 +106,7 @@ def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterErr
         if any(word in error.str().lower() for word in _CERTIFICATE):
             return Unreachable(KAFKA, f"TLS failed: {error.str()}", _OURS if _ALERT in error.str() else _THEIRS)
         return Retry(KAFKA, cause)
-    if code in _MISSING:
+    if code in MISSING:
         cure = "`headwater topics apply` makes what is missing"
         return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure)
     if code in _OLD:
@@ -143,7 +144,7 @@ class Trouble:
         """Take what librdkafka says; this is its `error_cb`."""
         found = translated(error, "connecting")
         with self._lock:
-            if isinstance(found, Unreachable) and error.code() not in _MISSING:
+            if isinstance(found, Unreachable) and error.code() not in MISSING:
                 self._hopeless = found
             elif error.code() == KafkaError._ALL_BROKERS_DOWN:
                 self._down = True
@@ -198,7 +199,7 @@ def reading(connection: Connection, trouble: Trouble, **more: Any) -> dict[str, 
         # A fetch that waits at the broker holds up every other request on its connection.
         "fetch.wait.max.ms": 20,
     }
-    return {"group.id": "headwater-reads-without-a-group", **fixed, **options(connection, trouble, **more)}
+    return {"group.id": NO_GROUP, **fixed, **options(connection, trouble, **more)}
 
 
 #: librdkafka's own lines would go to stderr past our log; what matters in them comes as errors too.
@@ -210,10 +211,11 @@ _QUIET.propagate = False
 class OnThread:
     """Runs a client's calls one after another on one thread, and translates what they raise."""
 
-    def __init__(self, name: str, trouble: Trouble) -> None:
+    def __init__(self, name: str, trouble: Trouble, group: str = "") -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._pause = threading.Event()  # set once nobody waits for answers any more
         self.trouble = trouble
+        self._group = group
 
     async def call(self, doing: str, work: Callable[[], T], subject: str = "") -> T:
         """Return what `work` returns. Raise what a KafkaException means; Unreachable when trouble is hopeless.
@@ -229,7 +231,8 @@ class OnThread:
             return self._insisting(work)
         except KafkaException as raised:
             self.trouble.check()
-            error = translated(raised.args[0], doing, subject)
+            is_group = raised.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
+            error = translated(raised.args[0], doing, (self._group if is_group else "") or subject)
             if isinstance(error, Retry):
                 error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
             raise error from raised
@@ -240,7 +243,7 @@ class OnThread:
             try:
                 return work()
             except KafkaException as raised:
-                if raised.args[0].code() not in _MISSING:
+                if raised.args[0].code() not in MISSING:
                     raise
             self._pause.wait(_MISSING_PAUSE_S)
         return work()
