@@ -61,9 +61,14 @@ def advice(cause: str) -> str:
     """Return the next step for what librdkafka says of a connection that it cannot make."""
     said = cause.lower()
     if "plaintext broker" in said:
-        return "The broker's listener is not encrypted: set log.security.protocol to plaintext or sasl_plaintext"
+        return (
+            "Unless the broker is just starting, its listener is not encrypted: "
+            "set log.security.protocol to plaintext or sasl_plaintext"
+        )
     if "ssl listener" in said or "security.protocol" in said:
         return "The broker's listener asks for TLS: set log.security.protocol to ssl or sasl_ssl"
+    if "oauthbearer token" in said:
+        return "Check log.security.oauth.token_url, and that what is there answers"
     if "resolve" in said:
         return "Check the host's name in log.url, and that this machine's DNS knows it"
     if "refused" in said:

@@ -93,12 +93,13 @@ _WITHOUT = "Failed to acquire SASL OAUTHBEARER"
 _NO_TOKEN = re.compile(r"\b(invalid_client|invalid_grant|unauthorized_client|unsupported_grant_type|invalid_scope)\b")
 
 
-def translated(error: KafkaError, doing: str, subject: str = "") -> HeadwaterError:
-    """Say what a client's error means for Headwater. `doing` completes "while ..."; `subject` names topic or group."""
+def translated(error: KafkaError, doing: str, subject: str = "", group: str = "") -> HeadwaterError:
+    """Say what a client's error means for Headwater. `doing` completes "while ..."; `subject` names the topic."""
     code = error.code()
     cause = f"{doing}: {error.str()}"
     if code in _DENIED:
-        what = f"{_DENIED[code]} {subject}".strip()
+        named = {KafkaError.TOPIC_AUTHORIZATION_FAILED: subject, KafkaError.GROUP_AUTHORIZATION_FAILED: group}
+        what = f"{_DENIED[code]} {named.get(code, '')}".strip()
         return Unreachable(KAFKA, f"no rights on {what} ({doing})", "`headwater topics acl` prints what is needed")
     if code in _LOGIN:
         return _refused(error.str(), cause)
@@ -211,11 +212,10 @@ _QUIET.propagate = False
 class OnThread:
     """Runs a client's calls one after another on one thread, and translates what they raise."""
 
-    def __init__(self, name: str, trouble: Trouble, group: str = "") -> None:
+    def __init__(self, name: str, trouble: Trouble) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
         self._pause = threading.Event()  # set once nobody waits for answers any more
         self.trouble = trouble
-        self._group = group
 
     async def call(self, doing: str, work: Callable[[], T], subject: str = "") -> T:
         """Return what `work` returns. Raise what a KafkaException means; Unreachable when trouble is hopeless.
@@ -231,8 +231,7 @@ class OnThread:
             return self._insisting(work)
         except KafkaException as raised:
             self.trouble.check()
-            is_group = raised.args[0].code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-            error = translated(raised.args[0], doing, (self._group if is_group else "") or subject)
+            error = translated(raised.args[0], doing, subject)
             if isinstance(error, Retry):
                 error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
             raise error from raised

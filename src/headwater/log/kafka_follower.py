@@ -23,6 +23,7 @@ from headwater.log.kafka_client import (
     reading,
     translated,
 )
+from headwater.log.topics import NO_GROUP
 
 _BATCH = 500
 _STEP_S = 0.2
@@ -111,7 +112,7 @@ class Follower:
         elif error.code() == KafkaError._PARTITION_EOF:
             self._next = max(self._next, offset_of(message))
         elif not error.retriable():
-            raise translated(error, f"reading {self._topic}", self._topic)
+            raise translated(error, f"reading {self._topic}", self._topic, NO_GROUP)
 
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""

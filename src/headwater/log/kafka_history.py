@@ -39,6 +39,7 @@ from headwater.log.kafka_client import (
 )
 from headwater.log.kafka_records import decode_caught
 from headwater.log.port import Watermarks
+from headwater.log.topics import NO_GROUP
 from headwater.model.change import Record
 from headwater.model.receipt import CaughtUp
 
@@ -208,7 +209,7 @@ class KafkaHistory:
                 elif error.code() == KafkaError._AUTO_OFFSET_RESET:
                     reached = self._behind_the_gap(under_way)
                 elif not error.retriable():
-                    raise translated(error, "reading", self._topic)
+                    raise translated(error, "reading", self._topic, NO_GROUP)
             if reached > under_way.next:
                 under_way.next, under_way.begun = reached, True
                 return page

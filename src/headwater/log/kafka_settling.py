@@ -81,7 +81,8 @@ class Settler:
         beside = notes or {}
         places = [TopicPartition(self._topic, at, it, metadata=beside.get(at, "")) for at, it in offsets.items()]
         work = self._transact if self._mode == "transactional" else self._write
-        await self._thread.call("settling", lambda: work(member, entries, places), self._topic)
+        topics = sorted({it.topic for it in entries} or {self._topic})
+        await self._thread.call("settling", lambda: work(member, entries, places), " or ".join(topics))
 
     # --- in one transaction
 

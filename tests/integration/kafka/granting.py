@@ -16,14 +16,14 @@ _PASSWORD = "of-one-test"
 def user_with(secured: Secured, name: str, calls: Iterable[Sequence[str]]) -> Kafka:
     """Make a user that may do what these calls of kafka-acls.sh would add, and nothing else; return how it comes in."""
     secured.add_user(name, _PASSWORD)
-    if bindings := [binding for call in calls for binding in _bindings(list(call))]:
+    if bindings := [binding for call in calls for binding in bindings(list(call))]:
         admin = secured.client.admin()
         for future in admin.create_acls(bindings).values():
             future.result(10)
     return secured.scram(name, _PASSWORD)
 
 
-def _bindings(call: list[str]) -> Iterator[AclBinding]:
+def bindings(call: list[str]) -> Iterator[AclBinding]:
     assert "--add" in call
     pattern = "LITERAL"
     for flag, value in zip(call, [*call[1:], ""], strict=True):
