@@ -38,7 +38,12 @@ GENERATION = 1
 
 
 class Journal(Protocol):
-    """Makes what works with the log. With `create` false nothing is made that is not there: Unreachable says so."""
+    """Makes what works with the log. With `create` false nothing is made that is not there: Unreachable says so.
+
+    `offsets_apart`: the group's committed offsets are kept apart from the log, and stay when that is rewound.
+    """
+
+    offsets_apart: bool
 
     def reader(self, stream: str, emit: Emit) -> LogReader: ...
 
@@ -84,6 +89,8 @@ def journal_of(settings: Settings, clock: Clock, ids: Ids) -> Journal:
 
 class SqliteJournal:
     """One file on this machine, with one worker at a time."""
+
+    offsets_apart = False
 
     def __init__(self, settings: Settings, clock: Clock, ids: Ids) -> None:
         from headwater.settings.stores import Store
@@ -140,6 +147,8 @@ class SqliteJournal:
 
 class KafkaJournal:
     """A Kafka, with any number of workers: its consumer groups share the partitions out."""
+
+    offsets_apart = True
 
     def __init__(self, settings: Settings, kafka: KafkaSettings, clock: Clock, ids: Ids) -> None:
         self._settings = settings

@@ -197,6 +197,7 @@ class Site:
             source=self._kept(source) if source else None,
             rescan_s=folder.rescan_s if folder else 10.0,
             generation=GENERATION,
+            offsets_apart=self.journal.offsets_apart,
         )
 
     def machine(self, emit: Emit) -> Machine:

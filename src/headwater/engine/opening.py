@@ -23,6 +23,7 @@ class Situation(msgspec.Struct, frozen=True):
 
     `before` gives, for each position of the generation, the mark of the log's change just before it; None
     where the log holds no change there. `witnesses` gives the same for the furthest place that it was fed from.
+    `offsets_apart`: the group's committed offsets are kept apart from the log, and stay when that is rewound.
     """
 
     state: StreamState
@@ -31,6 +32,7 @@ class Situation(msgspec.Struct, frozen=True):
     generation: Generation | None
     before: Mapping[int, bytes | None]
     witnesses: Mapping[int, bytes | None] = {}
+    offsets_apart: bool = False
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -89,8 +91,10 @@ def _mint(situation: Situation) -> Epoch | None:
 
 def _known_history(situation: Situation) -> dict[int, int]:
     """Of the same log, what was settled before the backup was taken is the history that the index knows; the rest may
-    be another one.
+    be another one. Where offsets are kept apart, nothing tells when it was taken: all of it may be another one.
     """
+    if situation.offsets_apart:
+        return dict.fromkeys(situation.watermarks, 0)
     positions = {it.partition: it.offset for it in situation.generation.positions} if situation.generation else {}
     return {p: min(marks.committed, positions.get(p, marks.committed)) for p, marks in situation.watermarks.items()}
 

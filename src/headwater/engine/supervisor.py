@@ -61,7 +61,7 @@ class StreamPorts(msgspec.Struct, frozen=True):
     """All that a stream's worker works with.
 
     `open_reader` joins the group anew: a reader tells of its assignment once, so each session has its own. `recipe`
-    makes the recipe with a number, `decode` reads a record.
+    makes the recipe with a number, `decode` reads a record. `offsets_apart` as in `Situation`.
     """
 
     name: str
@@ -77,6 +77,7 @@ class StreamPorts(msgspec.Struct, frozen=True):
     source: Source | None = None
     rescan_s: float = 10.0
     generation: int = 1
+    offsets_apart: bool = False
 
 
 class Machine(msgspec.Struct, frozen=True):
@@ -199,6 +200,7 @@ class StreamWorker:
             generation=generation,
             before=await self._before(state, generation),
             witnesses=await self._witnesses(state, generation),
+            offsets_apart=ports.offsets_apart,
         )
         opening = open_stream(situation)
         fed = fed_from(generation, opening.epochs, situation.identity)

@@ -339,7 +339,7 @@ class ConsumerThread:
             failure: HeadwaterError = self._gap(partition_of(message), offset_of(message))
         elif error.code() == KafkaError._MAX_POLL_EXCEEDED:
             return  # the partitions are lost, which is said of each
-        elif error.fatal():
+        elif error.fatal() or error.code() == KafkaError._FATAL:
             cause = f"the consumer was expelled: {error.str()}"
             failure = Unreachable(KAFKA, cause, "With log.instance, each worker needs a name of its own")
         else:
@@ -423,15 +423,18 @@ class ConsumerThread:
         self._notify()
 
     def _committed(self, consumer: Consumer, partitions: set[int]) -> dict[int, _Start]:
-        """Return where the group stands in each of these, the log's beginning where it never was. Waits for it."""
+        """Return where the group stands in each of these, the log's beginning where it never was. Waits for it.
+
+        A log that was restored from a backup may end before that: then it is read from its end, as it is now.
+        """
         wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
         while True:
             try:
                 found = consumer.committed(wanted, timeout=REQUEST_S)
                 if errors := [it.error for it in found if it.error is not None]:
                     raise KafkaException(errors[0])
-                lows = {
-                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False)[0] for it in found
+                bounds = {
+                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False) for it in found
                 }
             except KafkaException as raised:
                 error = self._translated(raised.args[0], "asking for committed offsets")
@@ -441,10 +444,11 @@ class ConsumerThread:
                 if self._closing.wait(_STEP_S):
                     return {}
             else:
-                return {
-                    it.partition: _Start(it.offset if it.offset >= 0 else lows[it.partition], lows[it.partition])
-                    for it in found
-                }
+                starts = {}
+                for it in found:
+                    low, high = bounds[it.partition]
+                    starts[it.partition] = _Start(low if it.offset < 0 else min(it.offset, high), low)
+                return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         going = {it.partition for it in partitions}

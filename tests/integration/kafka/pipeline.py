@@ -98,6 +98,7 @@ class Pipeline:
             embedder=self.model,
             recipe=LetterRecipe,
             decode=codec.decode,
+            offsets_apart=True,
         )
         machine = Machine(
             clock=self.clock,

@@ -49,6 +49,7 @@ def opened(
     before: Mapping[int, bytes | None] | None = None,
     witnesses: Mapping[int, bytes | None] | None = None,
     accept: bool = False,
+    apart: bool = False,
 ) -> Opening:
     if before is None:
         before = {position.partition: BODY for position in built.positions} if built else {}
@@ -60,6 +61,7 @@ def opened(
             generation=built,
             before=before,
             witnesses=witnesses or {},
+            offsets_apart=apart,
         )
     )
 
@@ -222,3 +224,12 @@ def test_what_an_index_may_hold_of_a_log() -> None:
     assert fed_from(fed, (LOG,), "other") == frozenset()
     anew = Epoch(2, LOG.identity, 2, {0: 0, 1: 3})
     assert fed_from(fed, (LOG, anew), LOG.identity) == {1}, "of partition 0 it has another log's changes"
+
+
+def test_of_a_rewound_log_whose_offsets_are_kept_apart_all_is_read_again() -> None:
+    # It was restored from a backup of when it ended at 3, and has grown again; the group still stands at 7.
+    marks = Watermarks(0, 20, 7)
+    opening = opened(marks, generation(at(7)), LOG, before={0: b"other"}, accept=True, apart=True)
+    assert opening.epochs[-1] == Epoch(2, "log", 1, {0: 0})
+    assert opening.starts == {0: 0}
+    assert opened(marks, generation(at(7)), LOG, before={0: b"other"}, accept=True).starts == {0: 7}
