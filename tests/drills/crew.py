@@ -193,6 +193,13 @@ class Crew:
                 worker.kept.kill()
             worker.listen()
 
+    def abort(self) -> None:
+        """Let all that live show in their logs what they are at, and die."""
+        for worker in self.workers:
+            if worker.fate is None:
+                worker.fate = "aborted"
+                worker.kept.send(signal.SIGABRT)
+
     def _gone(self, worker: Worker) -> bool:
         worker.kept.send(signal.SIGCONT)  # it may have stopped itself only now
         return not worker.kept.is_running()

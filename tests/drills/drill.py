@@ -23,7 +23,7 @@ from tests.kafka.process import fresh_folder, soon
 #: Between two harms.
 PACE_S = 2.0
 START_S = 60.0
-CATCH_UP_S = 120.0
+CATCH_UP_S = 90.0
 LONGER = 3.0
 IDLE_S = 4.0
 
@@ -200,6 +200,7 @@ def calm(brokers: Brokers, crew: Crew, traffic: Traffic) -> list[str]:
     traffic.end()
     if not soon(lambda: caught_up(brokers, crew) or bool(crew.complaints), CATCH_UP_S):
         crew.complaints.append(f"the workers do not catch up: {behind(brokers.client)}")
+        crew.abort()
     crew.end()
     halts = [event for event in crew.heard() if event["event"] in ("stream.halted", "stream.paused", "change.dead")]
     return crew.complaints + [f"a worker said: {event}" for event in halts]

@@ -24,6 +24,10 @@ BROKER = {
 }
 
 
+#: A process that is sent SIGABRT shows what each of its threads is at.
+ENVIRONMENT = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PYTHONFAULTHANDLER": "1"}
+
+
 class Ground:
     """Where the processes of one drill work. Workers reach the brokers on either of two ways."""
 
@@ -62,7 +66,7 @@ class Ground:
         self._count += 1
         log = self.folder / f"{self._count:04}-{name}.log"
         command = [sys.executable, "-m", module, *arguments]
-        return Kept(command, log=log, environment={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"})
+        return Kept(command, log=log, environment=ENVIRONMENT)
 
     def headwater(self, *arguments: str, timeout_s: float = 120) -> tuple[bool, str]:
         """Run a verb to its end; tell whether it ended by itself, and what it wrote."""
