@@ -209,19 +209,23 @@ def _fenced(member: Member | None, places: Sequence[TopicPartition], attempt: Ca
             return
 
 
+#: A consumer whose membership is beyond repair says only this.
+_EXPELLED = OUTDATED_MEMBER | {KafkaError._FATAL}
+
+
 def _commit(member: Member | None, places: list[TopicPartition]) -> None:
     try:
         answers = member.commit(places) if member else None
     except RuntimeError as error:  # the consumer was closed
         raise Outdated from error
     except KafkaException as raised:
-        if raised.args[0].code() in OUTDATED_MEMBER:
+        if raised.args[0].code() in _EXPELLED:
             raise Outdated from raised
         raise
     if answers is None:
         raise Outdated
     for answer in answers:
         if answer.error is not None:
-            if answer.error.code() in OUTDATED_MEMBER:
+            if answer.error.code() in _EXPELLED:
                 raise Outdated
             raise KafkaException(answer.error)

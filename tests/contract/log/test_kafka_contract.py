@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import Reject
+from headwater.errors import Lost, Reject
 from headwater.log.kafka_reader import Membership
 from headwater.model.change import Outgoing
+from headwater.model.receipt import Settlement, Usage
+from headwater.testing.log_bench import Bench, offsets, played, receipt
 from headwater.testing.log_contract import LogContract, SettleContract
 from tests.integration.kafka.logs import Logs, OnKafka
 from tests.kafka.client import Kafka
@@ -33,13 +35,16 @@ class TestKafkaLog(Kept, LogContract):
 
     @pytest.mark.xfail(strict=True, reason="changes are appended without a transaction: a beginning may stay alone")
     def test_an_append_stays_whole(self, tmp_path: Path) -> None:
-        log = Logs(self.kafka, max_message_bytes="10000")
+        log = Logs(self.kafka)
+        # More than one batch of the client, and then a change that the topic does not take.
+        changes = [Outgoing(b"%d" % number, os.urandom(10_000)) for number in range(150)]
+        too_large = Outgoing(b"b", os.urandom(2_000_000))
 
         async def scenario() -> None:
             writer, history = log.writer(), log.history()
             try:
                 with pytest.raises(Reject):
-                    await writer.append([Outgoing(b"a", b"1"), Outgoing(b"b", os.urandom(20_000))])
+                    await writer.append([*changes, too_large])
                 assert (await history.watermarks())[0].high == 0
             finally:
                 await writer.close()
@@ -49,6 +54,20 @@ class TestKafkaLog(Kept, LogContract):
 
 
 class TestPlainReceipts(Kept, SettleContract):
-    """Receipts without transactions, in a group of the newer protocol."""
+    """Receipts without transactions: they go first, and only the offsets after them are fenced."""
 
-    membership = Membership(rebalance="consumer", receipts="plain")
+    membership = Membership(receipts="plain")
+
+    @played
+    async def test_a_zombie_writes_nothing(self, bench: Bench) -> None:
+        """Not so here: its receipts may stay, and count once all the same. Its offsets do not."""
+        (record,) = await bench.fill("a")
+        zombie, heir = bench.line(2)
+        await bench.drain(zombie)
+        assert offsets(await bench.drain(heir)) == [0]
+        with pytest.raises(Lost):
+            await zombie.settle(Settlement({0: 1}, (receipt(record),), Usage(1, 1, 1, 1)))
+        assert (await bench.history().watermarks())[0].committed == 0
+        await heir.settle(Settlement({0: 1}, (receipt(record),), Usage(1, 1, 1, 1)))
+        totals = await bench.ledger().totals()
+        assert (totals.outcomes, totals.usage) == ({"indexed": 1}, Usage(1, 1, 1, 1))

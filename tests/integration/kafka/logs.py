@@ -64,6 +64,16 @@ class Logs:
             return all(it in found and found[it].partitions and min(leaders(found[it])) >= 0 for it in made)
 
         assert soon(are_led)
+        # A leader that is named may not have taken over yet.
+        places = {
+            TopicPartition(it.topic, at): OffsetSpec.latest() for it in (changes, receipts) for at in range(partitions)
+        }
+        places |= {TopicPartition(it, 0): OffsetSpec.latest() for it in whole}
+
+        def answer() -> bool:
+            return all(it.exception(10) is None for it in admin.list_offsets(places).values())
+
+        assert soon(answer)
 
     @property
     def topic(self) -> str:
