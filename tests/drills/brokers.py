@@ -56,7 +56,8 @@ class Brokers:
             ConfigEntry(it, value, incremental_operation=AlterConfigOpType.SET) for it, value in settings.items()
         ]
         topic = ConfigResource(ConfigResource.Type.TOPIC, CHANGES, incremental_configs=entries)
-        for future in self._admin().incremental_alter_configs([topic]).values():
+        admin = self._admin()
+        for future in admin.incremental_alter_configs([topic]).values():
             future.result(30)
 
     def first_segments(self) -> list[Path]:

@@ -42,7 +42,7 @@ class Harm:
         signal.signal(signal.SIGUSR1, self._asked)
 
     def _asked(self, _number: int, _frame: object) -> None:
-        self._before = self._random.choice(("apply", "commit"))
+        self._before = self._random.choice(("apply", "commit", "commit"))
 
     def stop(self, before: str) -> None:
         """Stop here if that was asked for."""
