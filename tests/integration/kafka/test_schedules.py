@@ -58,7 +58,7 @@ class _SleepingReader(PassingReader):
 
     async def poll(self, max_records: int, max_bytes: int, wait_s: float) -> Batch:
         if self._read:
-            await self._sleeper.woken.wait()
+            await asyncio.Event().wait()  # a poll would tell it that it was expelled, and end it before its settlement
         batch = await super().poll(max_records, max_bytes, wait_s)
         self._read = bool(batch.records)
         return batch
