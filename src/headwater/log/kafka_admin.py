@@ -46,6 +46,10 @@ NO_CONSENT = Consent()
 #: Making a topic takes a cluster longer than telling of one.
 _MAKE_S = 30.0
 _ROUND_S = 0.02
+#: The version of the request for metadata from which on a cluster has a name.
+_OLDEST = 2
+#: A topic that is asked for only to be answered.
+_NOWHERE = "headwater-asks-who-is-there"
 #: So often librdkafka's log is looked at for what it says late.
 _ROUNDS = 50
 
@@ -157,6 +161,7 @@ class KafkaAdmin:
         self._admin.poll(0)
 
     def _brokers(self) -> FoundBrokers:
+        self._meet()
         cluster = self._wait(self._admin.describe_cluster(request_timeout=LOOK_S))
         settings = None
         for node in cluster.nodes[:1]:
@@ -170,6 +175,7 @@ class KafkaAdmin:
     def _topics(self, names: Sequence[str]) -> dict[str, FoundTopic]:
         if not names:
             return {}
+        self._meet()
         asked = self._admin.describe_topics(
             TopicCollection(list(names)), include_authorized_operations=True, request_timeout=LOOK_S
         )
@@ -274,6 +280,28 @@ class KafkaAdmin:
         except KafkaException as error:
             return str(translated(error.args[0], "beginning a transaction", transactional_id))
         return ""
+
+    def _meet(self) -> None:
+        """Wait until a broker answers, and see that it is not so old that the client does not survive its answers."""
+        if self._apis.newest():
+            return
+        until = self._clock.monotonic() + LOOK_S
+        while True:
+            try:
+                self._admin.list_topics(_NOWHERE, timeout=_ROUND_S * _ROUNDS)
+            except KafkaException:
+                self._admin.poll(_ROUND_S)
+                self._trouble.check()
+                if self._clock.monotonic() > until:
+                    raise
+            else:
+                break
+        for _ in range(_ROUNDS):
+            if self._apis.newest():
+                break
+            self._admin.poll(_ROUND_S)
+        if self._apis.newest().get("Metadata", _OLDEST) < _OLDEST:
+            raise Unreachable(KAFKA, "the broker is too old", "Headwater needs Kafka 2.5 or later")
 
     def _create(self, spec: TopicSpec) -> None:
         new = NewTopic(spec.name, spec.partitions, spec.replication or -1, config=dict(spec.config))

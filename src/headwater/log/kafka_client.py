@@ -85,7 +85,7 @@ _CERTIFICATE = ("certificate", "verify", "unknown ca", "bad_certificate", "hostn
 _ALERT = "SSL alert number"
 _OURS = "Check log.security: certificate and key, and that the brokers know who signed them"
 _THEIRS = (
-    "Check log.security.ca, and that the brokers' certificates are for the hosts by which they are reached, "
+    "Check log.security: ca, and that the brokers' certificates are for the hosts by which they are reached, "
     "and have not expired"
 )
 #: No token came. By what the endpoint answers (RFC 6749, 5.2) none ever will, or it is an outage.
@@ -108,7 +108,8 @@ def translated(error: KafkaError, doing: str, subject: str = "", group: str = ""
             return Unreachable(KAFKA, f"TLS failed: {error.str()}", _OURS if _ALERT in error.str() else _THEIRS)
         return Retry(KAFKA, cause)
     if code in MISSING:
-        cure = "`headwater topics apply` makes what is missing"
+        # A broker tells nobody of topics that he may not see.
+        cure = "`headwater topics apply` makes what is missing, `headwater topics acl` prints the rights that it takes"
         return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure)
     if code in _OLD:
         found = f"the broker is too old ({doing}: {error.str()})"

@@ -16,9 +16,9 @@ _PASSWORD = "of-one-test"
 def user_with(secured: Secured, name: str, calls: Iterable[Sequence[str]]) -> Kafka:
     """Make a user that may do what these calls of kafka-acls.sh would add, and nothing else; return how it comes in."""
     secured.add_user(name, _PASSWORD)
-    if bindings := [binding for call in calls for binding in bindings(list(call))]:
+    if wanted := [binding for call in calls for binding in bindings(list(call))]:
         admin = secured.client.admin()
-        for future in admin.create_acls(bindings).values():
+        for future in admin.create_acls(wanted).values():
             future.result(10)
     return secured.scram(name, _PASSWORD)
 

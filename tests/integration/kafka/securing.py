@@ -8,10 +8,11 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka.admin import AclBindingFilter
 
@@ -19,7 +20,8 @@ from tests.integration.cli.process import Cli
 from tests.integration.kafka.granting import bindings
 from tests.kafka.secured import Secured
 
-Login = Mapping[str, str]
+Login = dict[str, Any]
+Entry = tuple[str, Login]
 CLIENT_SECRET = "client-secret-of-one-test"
 
 
@@ -85,21 +87,19 @@ def revoke(secured: Secured, call: list[str]) -> None:
 # --- logging in
 
 
-def scram(
-    secured: Secured, user: str, password: str, mechanism: str = "SCRAM-SHA-512", **more: str
-) -> tuple[str, Login]:
+def scram(secured: Secured, user: str, password: str, mechanism: str = "SCRAM-SHA-512", **more: str) -> Entry:
     login = {"protocol": "sasl_ssl", "mechanism": mechanism, "username": user, "password": password}
     return secured.listeners["SASL_SSL"], {**login, "ca": str(secured.ca), **more}
 
 
-def mtls(secured: Secured, pem: Path, **more: str) -> tuple[str, Login]:
+def mtls(secured: Secured, pem: Path, **more: str) -> Entry:
     files = {"ca": str(secured.ca), "certificate": str(pem), "key": str(pem)}
     return secured.listeners["MTLS"], {"protocol": "ssl", **files, **more}
 
 
-def oauth(secured: Secured, url: str, user: str, secret: str = CLIENT_SECRET) -> tuple[str, dict[str, object]]:
+def oauth(secured: Secured, url: str, user: str, secret: str = CLIENT_SECRET) -> Entry:
     asked = {"token_url": url, "client_id": user, "client_secret": secret}
-    login: dict[str, object] = {"protocol": "sasl_plaintext", "mechanism": "OAUTHBEARER", "oauth": asked}
+    login: Login = {"protocol": "sasl_plaintext", "mechanism": "OAUTHBEARER", "oauth": asked}
     return secured.listeners["OAUTH"], login
 
 

@@ -209,7 +209,7 @@ def test_a_wrong_password_a_wrong_authority_and_a_wrong_address_are_told_apart(k
     for kafka, what, cure in (
         (kafka_secured.scram(password="wrong"), "refused the log-in", "log.security"),
         (untrusted, "TLS failed", "log.security: ca"),
-        (unencrypted, "Timed out", "a listener that asks for TLS does not answer"),
+        (unencrypted, "Failed to get metadata", "a listener that asks for TLS does not answer"),
         (Kafka("127.0.0.1:1"), "Connection refused", "Check the port"),
     ):
         examination = examined(kafka, subject_of())
