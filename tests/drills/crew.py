@@ -19,7 +19,7 @@ ASLEEP_S = SESSION_S + 4.0
 #: How often an index write is applied and then reported as timed out.
 TIMEOUT_RATE = 0.1
 #: A graceful end may have to wait for brokers that are away.
-LEAVE_S = 60.0
+LEAVE_S = 45.0
 
 #: The exit code of a worker that could not begin because a dependency was away.
 AWAY = 4
@@ -58,7 +58,7 @@ class Worker:
     def last_words(self) -> str:
         """The end of its log, without the measurements that come every second."""
         lines = self.kept.log.read_text(errors="replace").splitlines()
-        return "\n".join([line for line in lines if "log.measured" not in line][-8:]) or "no word"
+        return "\n".join([line for line in lines if "log.measured" not in line][-30:]) or "no word"
 
     @property
     def begun(self) -> bool:
@@ -189,6 +189,8 @@ class Crew:
                 self._dismiss(worker)
         for worker in self.workers:
             if not soon(lambda it=worker: self._gone(it), LEAVE_S):  # type: ignore[misc]  # bound on purpose
+                worker.kept.send(signal.SIGABRT)
+                worker.kept.wait(5)
                 self.complaints.append(f"a worker does not leave: {worker.last_words}")
                 worker.kept.kill()
             worker.listen()

@@ -31,7 +31,7 @@ SESSION = {"session_timeout": f"{SESSION_S:.0f}s"}
 #: Without each of these a drill has shown little.
 MUST_OCCUR = ("rebalances", "fenced settlements", "stale applies")
 COUNTED = (*MUST_OCCUR, "conflicts", "timed-out applies", "outages")
-WORKERS = ("haunt", "kill", "haunt", "freeze", "leave", "join")
+WORKERS = ("haunt", "kill", "haunt", "freeze", "haunt", "leave", "join")
 
 
 @dataclass(frozen=True)

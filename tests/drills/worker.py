@@ -93,7 +93,7 @@ class HarmedIndexWriter:
 
 
 def harmed_producer(harm: Harm) -> type[Producer]:
-    """The client's producer; its process may stop before a settlement's transaction, or before its plain writes."""
+    """The client's producer; its process may stop before a settlement's transaction, or after its plain writes."""
 
     class HarmedProducer(Producer):
         def begin_transaction(self, *arguments: Any, **options: Any) -> None:
@@ -101,8 +101,9 @@ def harmed_producer(harm: Harm) -> type[Producer]:
             super().begin_transaction(*arguments, **options)
 
         def flush(self, *arguments: Any, **options: Any) -> int:
+            left = super().flush(*arguments, **options)
             harm.stop("commit")
-            return super().flush(*arguments, **options)
+            return left
 
     return HarmedProducer
 
