@@ -218,11 +218,13 @@ class KafkaReader:
 
     def _entries(self, settlement: Settlement) -> list[Entry]:
         names, headers = self._names, [CONTENT_TYPE]
+        # Of a document that changes often many receipts come together.
+        keys = {it: receipt_key(it, self._secret) for it in {receipt.document for receipt in settlement.receipts}}
         entries = [
             Entry(
                 names.receipts,
                 receipt.place.partition,
-                receipt_key(receipt.document, self._secret),
+                keys[receipt.document],
                 encode_receipt(receipt, names.generation),
                 [*headers, (TRACE_HEADER, receipt.trace)] if receipt.trace else headers,
             )
