@@ -38,7 +38,8 @@ async def measure() -> list[Figure]:
                     kafkas.append(await kafka_site.settle(ours))
                 finally:
                     await ours.close()
-    ratio = max(there / here for there, here in zip(embedded, kafkas, strict=True))
+    # The best round of each: what disturbs a round only ever slows it down.
+    ratio = min(embedded) / min(kafkas)
     print(f"{len(documents)} documents; Kafka {median(kafkas):.2f} s, embedded {median(embedded):.2f} s", flush=True)
     name = "first load from Kafka, hash model, against the embedded log"
     count = len(documents)
