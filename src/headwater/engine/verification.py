@@ -1,10 +1,10 @@
 """Verification: derives again what the index must hold, and compares.
 
-The newest change of each document before a frontier, the committed offsets, decides. Two passes: one over the log,
-which keeps no more of a document than where its newest good change lies; one over the index, which reads that change
-again and derives it. What looks wrong is looked at a second time at a later frontier, since a worker may be at work;
-only what still looks wrong then counts. A document that runs ahead of the frontier is held against the change that it
-claims to come from.
+The newest change of each document before a frontier, the committed offsets, decides. Three passes: one over the log,
+which keeps no more of a document than where its newest good change lies; a second one over it, which derives those
+changes and keeps digests of what came out; one over the index, which compares. What looks wrong is looked at a second
+time at a later frontier, since a worker may be at work; only what still looks wrong then counts. A document that runs
+ahead of the frontier is held against the change that it claims to come from.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from headwater.log.port import Ledger, LogHistory, Registry, Watermarks
 from headwater.model.change import Change, Op, Record, digest, digest_value
 from headwater.model.document import Recipe
 from headwater.model.generation import Generation
-from headwater.model.manifest import Cause, Manifest, State
+from headwater.model.manifest import Cause, ChunkRef, Manifest, State
 from headwater.model.receipt import DeadState
 from headwater.model.registry import Epoch, epoch_of
 from headwater.model.version import Place, Version, compare
@@ -150,6 +150,7 @@ class Survey:
         self._marks: Mapping[int, Watermarks] = {}
         self._read: dict[int, int] = {}
         self._wanted: dict[str, Wanted] = {}
+        self._made: dict[Place, _Made | None] = {}
         self._unnamed: dict[str, int] = {}
         self.findings: dict[str, list[Finding]] = {}
         self.orphans = 0
@@ -226,13 +227,33 @@ class Survey:
         # Read behind the frontier, so that what was committed as dead is known to be.
         letters = await subject.ledger.dead(_BURIED)
         buried = {(letter.document, letter.version) for letter in letters}
-        for partition, marks in self._marks.items():
-            start = max(self._read.get(partition, 0), marks.low)
-            async for record in subject.history.read(partition, start, marks.committed):
+        starts = {at: max(self._read.get(at, 0), marks.low) for at, marks in self._marks.items()}
+        for partition, start in starts.items():
+            async for record in subject.history.read(partition, start, self._marks[partition].committed):
                 change = subject.decode(record, self._epochs)
                 if (change.id, change.version) not in buried:
                     self._want(change)
-            self._read[partition] = max(start, marks.committed)
+        # What is the newest change of its document is known only now. Read in order: one by one, a log that is not on
+        # this machine takes too long.
+        newest = {it.place for it in self._wanted.values() if it.state is State.LIVE} - self._made.keys()
+        for partition, start in starts.items():
+            end = self._marks[partition].committed
+            if any(place.partition == partition for place in newest):
+                async for record in subject.history.read(partition, start, end):
+                    if record.place in newest:
+                        self._made[record.place] = self._make(subject.decode(record, self._epochs))
+            self._read[partition] = max(start, end)
+
+    def _make(self, change: Waiting | None) -> _Made | None:
+        """Derive a change again. None: its recipe refuses it, or the log does not hold it any more."""
+        if not isinstance(change, Change):
+            return None
+        try:
+            derived = self.recipe.derive(change)
+        except Reject:
+            return None
+        made = draft(change, None, derived, self.recipe.number, 0).manifest
+        return _Made(_digest_of(made.chunks), made.payload_digest)
 
     def _want(self, change: Waiting) -> None:
         known = self._wanted.get(change.id)
@@ -329,15 +350,16 @@ class Survey:
             return "it was made of another body"
         if manifest.state is not State.LIVE:
             return ""
-        change = await self.change_at(wanted.place)
-        if not isinstance(change, Change):
-            return "its change left the log meanwhile"
-        try:
-            derived = self.recipe.derive(change)
-        except Reject:
+        if wanted.place in self._made:
+            made = self._made[wanted.place]
+        else:
+            change = await self.change_at(wanted.place)
+            if change is None:
+                return "its change left the log meanwhile"
+            made = self._make(change)
+        if made is None:
             return _NOWHERE
-        made = draft(change, None, derived, self.recipe.number, 0).manifest
-        if manifest.chunks != made.chunks:
+        if _digest_of(manifest.chunks) != made.chunks:
             return "its chunks are not those that the recipe makes"
         if not manifest.payload_digest == made.payload_digest == digest_value(manifest.payload):
             return "its payload is not the one that the recipe makes"
@@ -346,6 +368,17 @@ class Survey:
         if not unsound:
             return ""
         return f"{unsound} of its rows are not there, or hold another text, or a vector of another size or length"
+
+
+class _Made(NamedTuple):
+    """What the recipe makes of a change: digests of its chunks and of its payload."""
+
+    chunks: bytes
+    payload_digest: bytes
+
+
+def _digest_of(chunks: Sequence[ChunkRef]) -> bytes:
+    return digest(msgspec.msgpack.encode(chunks))
 
 
 _GONE = (State.DELETED, State.FILTERED)
