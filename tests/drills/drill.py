@@ -24,7 +24,7 @@ from tests.kafka.process import fresh_folder, soon
 PACE_S = 2.0
 START_S = 60.0
 CATCH_UP_S = 90.0
-LONGER = 3.0
+LONGER = 8.0
 IDLE_S = 4.0
 
 SESSION = {"session_timeout": f"{SESSION_S:.0f}s"}

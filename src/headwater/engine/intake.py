@@ -198,12 +198,13 @@ class Intake:
         if max_records == 0:
             return Batch()
         if self._backlog:
-            return Batch(records=await self._page(max_records, max_bytes))
+            return await self._page(max_records, max_bytes)
         self._held = None
         return held
 
-    async def _page(self, max_records: int, max_bytes: int) -> list[Record]:
+    async def _page(self, max_records: int, max_bytes: int) -> Batch:
         page: list[Record] = []
+        ends: dict[int, int] = {}
         size = 0
         while self._backlog and not page:
             partition, start, end = self._backlog[0]
@@ -215,10 +216,11 @@ class Intake:
             else:
                 await self._check(partition, start, page)
                 self._backlog.popleft()
+                ends[partition] = end  # there may be a gap before it, of which the reader behind it knows nothing
                 continue
             await self._check(partition, start, page)
             self._backlog[0] = _Range(partition, page[-1].offset + 1, end)
-        return page
+        return Batch(records=page, ends=ends)
 
     async def _check(self, partition: int, start: int, page: list[Record]) -> None:
         """Raise Halt when history was trimmed before it was read."""
@@ -230,6 +232,9 @@ class Intake:
 
     async def settle(self, settlement: Settlement) -> None:
         """As the port says; how current the partitions are goes with it. A repeat says the very same."""
+        if self._news is not None and (moved := settlement.frontier.keys() & self._news.assigned.keys()):
+            self._settling = None
+            raise Lost(frozenset(moved))  # the engine has not heard yet that they begin anew
         if self._settling is None or self._settling[0] is not settlement:
             tracked = {at: self._trails[at].settled for at in settlement.frontier if at in self._trails}
             caught = {at: it.after(settlement.frontier[at]) for at, it in tracked.items()}

@@ -150,6 +150,10 @@ class Loop:
         self._frontier.note_elsewhere(committed)
         self._wake.set()
 
+    def retakes(self, place: Place) -> bool:
+        """Tell whether the change there is being worked on again already."""
+        return place in self._retaken
+
     def retake(self, changes: Sequence[Waiting]) -> None:
         """Work on changes again that were dead: straight through the fence, not through the log."""
         for change in changes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import StrEnum
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,7 @@ from headwater.clock import Clock, Dice, Ids
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.port import Embedder
 from headwater.engine.apply import Offload
+from headwater.engine.feeding import Feed
 from headwater.engine.intake import Intake, Start
 from headwater.engine.loop import Limits, Loop, Parts
 from headwater.engine.markers import check, resumed
@@ -35,7 +37,6 @@ from headwater.model.version import Place
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Outage, Patience
 from headwater.sources.port import Source
-from headwater.sources.skips import Skips
 
 
 class End(StrEnum):
@@ -105,7 +106,7 @@ class StreamWorker:
         self._machine = machine
         self.patience = Patience(machine.clock, machine.dice, self._outage)
         self._stop = asyncio.Event()
-        self._skips = Skips()
+        self._feed = Feed(ports.source, self.patience, machine.clock, self._tell, ports.rescan_s)
 
     def stop(self) -> None:
         """Ask it to end: what is in flight is finished and settled first, within the machine's grace."""
@@ -178,8 +179,7 @@ class StreamWorker:
         intake = Intake(reader, ports.history, starts, opening.epochs[-1], self._machine.clock)
         loop = self._loop(intake, opening, recipe)
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
-        if ports.source is not None:
-            await self._synchronise(ports.source)
+        await self._feed.synchronise()
         await self._retake(loop, opening.epochs)
         watermarks = await self.patience.call(ports.history.watermarks)
         goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
@@ -360,7 +360,7 @@ class StreamWorker:
         """Run the loop; beside it watch the source, the commands and the dead letters to be retried."""
         name = self._ports.name
         control = asyncio.ensure_future(self._control(loop, intake, epochs))
-        rescan = asyncio.ensure_future(self._rescan())
+        rescan = asyncio.ensure_future(self._feed.follow())
         running = asyncio.ensure_future(loop.run(goal))
         try:
             await asyncio.wait({control, rescan, running}, return_when=asyncio.FIRST_COMPLETED)
@@ -420,34 +420,21 @@ class StreamWorker:
         ports = self._ports
         letters = await self.patience.call(lambda: ports.ledger.dead(frozenset({DeadState.RETRYING})))
         for letter in letters:
+            if loop.retakes(letter.place):
+                continue
+            if self._stop.is_set():
+                return
             record = await self._record(letter.place)
             change = ports.decode(record, epochs) if record else None
             if change is not None and change.version == letter.version:
                 loop.retake([change])
             else:
                 # Its record is gone, or belongs to another log epoch now: it can be discarded, never applied.
-                await ports.ledger.move(letter.document, letter.version, DeadState.RETRYING, DeadState.OPEN)
-                reason = "its record is no longer in the log"
-                fields = {"id": letter.document, "version": str(letter.version), "reason": reason}
-                self._machine.emit(Event.CHANGE_DEAD, fields)
-
-    async def _rescan(self) -> None:
-        source = self._ports.source
-        while source is not None:
-            await self._machine.clock.sleep(self._ports.rescan_s)
-            await self._synchronise(source)
-        await asyncio.Event().wait()
-
-    async def _synchronise(self, source: Source) -> None:
-        result = await self.patience.call(source.synchronise)
-        name, emit = self._ports.name, self._machine.emit
-        before = self._skips.count
-        for item, reason in self._skips.news(result.skipped):
-            emit(Event.SOURCE_SKIPPED, {"stream": name, "item": item, "reason": reason})
-        skipped = self._skips.count
-        if result.upserts or result.deletes or skipped != before:
-            counts = {"upserts": result.upserts, "deletes": result.deletes, "skipped": skipped}
-            emit(Event.SOURCE_SYNCHRONISED, {"stream": name, **counts})
+                move = partial(ports.ledger.move, letter.document, letter.version, DeadState.RETRYING, DeadState.OPEN)
+                if await self.patience.call(move):
+                    reason = "its record is no longer in the log"
+                    fields = {"id": letter.document, "version": str(letter.version), "reason": reason}
+                    self._machine.emit(Event.CHANGE_DEAD, fields)
 
     async def _guard(self, timeout_s: float | None) -> Ended:
         """Return when a dependency has been away for too long. Without a limit it waits for the stop and its grace."""
@@ -490,6 +477,9 @@ class StreamWorker:
             if not state.paused:
                 return True
         return False
+
+    def _tell(self, event: Event, fields: dict[str, Any]) -> None:
+        self._machine.emit(event, {"stream": self._ports.name, **fields})
 
     def _outage(self, outage: Outage | None, dependency: str) -> None:
         fields = {"stream": self._ports.name, "dependency": dependency}

@@ -128,7 +128,11 @@ class KafkaHistory:
         futures = self._client().list_offsets(
             dict.fromkeys(partitions, spec), isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=REQUEST_S
         )
-        return {at.partition: self._answer(future).offset for at, future in futures.items()}
+        found = {at.partition: self._answer(future).offset for at, future in futures.items()}
+        if unknown := sorted(partition for partition, offset in found.items() if offset < 0):
+            # So answers a broker that has just become a partition's leader: no bound is known, and none may be made up.
+            raise Retry(KAFKA, f"the bounds of partition {unknown[0]} of {self._topic} are not known yet")
+        return found
 
     def _committed(self, partitions: list[TopicPartition]) -> dict[int, tuple[int, CaughtUp | None]]:
         if self._member is None:

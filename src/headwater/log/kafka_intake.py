@@ -19,8 +19,18 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
-from headwater.errors import Halt, HeadwaterError, Retry, Unreachable
-from headwater.log.kafka_client import KAFKA, MISSING, REQUEST_S, Trouble, fetched, offset_of, partition_of, translated
+from headwater.errors import Changed, Halt, HeadwaterError, Retry, Unreachable
+from headwater.log.kafka_client import (
+    KAFKA,
+    REQUEST_S,
+    Trouble,
+    fetched,
+    for_now,
+    learn_anew,
+    offset_of,
+    partition_of,
+    translated,
+)
 from headwater.log.kafka_history import record_of
 from headwater.log.kafka_statistics import Statistics, measured
 from headwater.log.rules import take_turns
@@ -263,7 +273,7 @@ class ConsumerThread:
                     self._notify()
         except KafkaException as raised:
             failure = translated(raised.args[0], "reading changes", self._topic)
-            self._fail(Unreachable(KAFKA, str(failure), "Start again") if isinstance(failure, Retry) else failure)
+            self._fail(Changed(f"the consumer ended: {failure}") if isinstance(failure, Retry) else failure)
         except Exception as error:  # noqa: BLE001 (a defect on this thread would otherwise be a silent standstill)
             self._fail(Halt("lost-change", f"the consumer's thread ended: {type(error).__name__}: {error}"))
         finally:
@@ -343,20 +353,9 @@ class ConsumerThread:
             cause = f"the consumer was expelled: {error.str()}"
             failure = Unreachable(KAFKA, cause, "With log.instance, each worker needs a name of its own")
         else:
-            failure = self._translated(error, "reading changes")
+            failure = for_now(error, "reading changes", self._topic)
         if self._failure is None or isinstance(self._failure, Retry):
             self._failure = failure
-
-    def _translated(self, error: KafkaError, doing: str) -> HeadwaterError:
-        """Say what an error means here, where it may be a broker's that has just started and knows no topic yet.
-
-        That a topic is gone indeed is found by those who look at the log.
-        """
-        return (
-            Retry(KAFKA, f"{doing}: {error.str()}")
-            if error.code() in MISSING
-            else translated(error, doing, self._topic)
-        )
 
     def _gap(self, partition: int, offset: int, more: str = "") -> Halt:
         where = f"partition {partition} of {self._topic}"
@@ -437,12 +436,13 @@ class ConsumerThread:
                     it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False) for it in found
                 }
             except KafkaException as raised:
-                error = self._translated(raised.args[0], "asking for committed offsets")
+                error = for_now(raised.args[0], "asking for committed offsets", self._topic)
                 if not isinstance(error, Retry):
                     raise
                 self._fail(error)
                 if self._closing.wait(_STEP_S):
                     return {}
+                learn_anew(consumer, self._topic)
             else:
                 starts = {}
                 for it in found:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from typing import TypeVar
 
 import msgspec
 
@@ -59,10 +60,21 @@ class Paid(msgspec.Struct, frozen=True):
     usage: Usage
 
 
+T = TypeVar("T")
+
 _ENCODER = msgspec.json.Encoder()
 _RECEIPT = msgspec.json.Decoder(_ReceiptLine)
 _USAGE = msgspec.json.Decoder(_UsageLine)
 _CAUGHT = msgspec.json.Decoder(CaughtUp)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], value: bytes, what: str) -> T:
+    """Read a record of a topic of ours. Raise Halt for one that another version, or something else, wrote."""
+    try:
+        return decoder.decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        cure = "It was written by a newer version, or by something else: use that version, or restore the topic"
+        raise Halt("schema-skew", f"a record of the topic of {what} cannot be read ({error})", cure) from error
 
 
 def receipt_key(document: str, secret: bytes) -> bytes:
@@ -99,7 +111,7 @@ def encode_receipt(receipt: Receipt, generation: int) -> bytes:
 
 def decode_receipt(value: bytes, generation: int, document: str = "") -> Receipt | None:
     """Read a receipt's value. None: it is another index generation's."""
-    line = _RECEIPT.decode(value)
+    line = _decoded(_RECEIPT, value, "receipts")
     if line.generation != generation:
         return None
     return Receipt(
@@ -138,7 +150,7 @@ def encode_usage(settlement: str, usage: Usage, generation: int) -> bytes:
 
 def decode_usage(value: bytes, generation: int) -> Paid | None:
     """Read what a settlement cost. None: it is another index generation's."""
-    line = _USAGE.decode(value)
+    line = _decoded(_USAGE, value, "receipts")
     return Paid(line.settlement, line.usage) if line.generation == generation else None
 
 
@@ -193,7 +205,7 @@ def encode_event(event: LetterEvent) -> bytes:
 
 def decode_event(value: bytes) -> LetterEvent:
     """Read an event."""
-    return _EVENT.decode(value)
+    return _decoded(_EVENT, value, "dead letters")
 
 
 def of_receipt(receipt: Receipt, generation: int, now_us: int) -> LetterEvent:
@@ -314,11 +326,7 @@ class Agreed:
         kind = _kind(value)
         if kind not in ("stream", "secret"):
             return
-        try:
-            record = _CONTROL.decode(value)
-        except msgspec.DecodeError as error:
-            cure = "It was written by a newer version: use that one, or restore the topic"
-            raise Halt("schema-skew", f"a record of the control topic cannot be read ({error})", cure) from error
+        record = _decoded(_CONTROL, value, "control records")
         if isinstance(record, SecretRecord):
             if record.name not in self.secrets:
                 self.secrets[record.name] = bytes.fromhex(record.secret)
@@ -383,7 +391,7 @@ class Steps:
 
     def take(self, value: bytes) -> None:
         """Let a step come to pass, or ignore one that came too late."""
-        step = _STEP.decode(value)
+        step = _decoded(_STEP, value, "positions")
         if step.serial != self.serial(step.source):
             return
         self._serials[step.source] = step.serial + 1

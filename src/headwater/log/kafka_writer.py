@@ -12,7 +12,7 @@ from headwater.errors import Halt
 from headwater.log.kafka_client import Connection
 from headwater.log.kafka_follower import Appender, Follower, Outgo
 from headwater.log.kafka_records import CONTENT_TYPE, Step, Steps, encode_step
-from headwater.log.port import SourcePosition
+from headwater.log.port import DOUBTFUL, SourcePosition
 from headwater.model.change import Outgoing
 
 
@@ -20,8 +20,9 @@ class KafkaWriter:
     """A LogWriter.
 
     Changes go first, and the source's step after them: when it is interrupted between the two, they come a second time,
-    which is free of effect. Of two instances of a source the slower one may have appended changes before it is refused:
-    they are what the source held, and any newer ones come after them.
+    which is free of effect. Of two instances of a source the slower one may have appended changes before it is refused,
+    behind newer ones: it then notes them as doubtful, and the next pass of any instance says again what the source
+    holds.
     """
 
     def __init__(self, connection: Connection, topic: str, positions: str, clock: Clock, ids: Ids) -> None:
@@ -46,17 +47,24 @@ class KafkaWriter:
             records: list[Outgo] = [(change.key, change.value, [*change.headers]) for change in changes]
             await self._appender.append(self._topic, records)
         if position is not None:
-            await self._step(position)
+            await self._move(position)
 
-    async def _step(self, position: SourcePosition) -> None:
-        writer = self._ids.identity()
+    async def _move(self, position: SourcePosition) -> None:
         entries = {b64encode(key).decode(): value for key, value in position.entries.items()}
-        step = Step(position.source, position.serial, writer, entries)
-        record = (position.source.encode(), encode_step(step), [CONTENT_TYPE])
-        await self._appender.append(self._positions, [record])
+        if await self._step(position.source, position.serial, entries):
+            return
+        # What was appended here may be older than what the other instance appended, and stand behind it.
+        doubtful: dict[str, bytes | None] = dict.fromkeys(entries, DOUBTFUL)
+        while not await self._step(position.source, self._steps.serial(position.source), doubtful):
+            await self._follower.catch_up()
+        self._refuse(position)
+
+    async def _step(self, source: str, serial: int, entries: dict[str, bytes | None]) -> bool:
+        writer = self._ids.identity()
+        step = Step(source, serial, writer, entries)
+        await self._appender.append(self._positions, [(source.encode(), encode_step(step), [CONTENT_TYPE])])
         await self._follower.catch_up()
-        if not self._steps.won(writer):
-            self._refuse(position)
+        return self._steps.won(writer)
 
     def _refuse(self, position: SourcePosition) -> None:
         stored = self._steps.serial(position.source)

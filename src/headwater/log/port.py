@@ -63,6 +63,10 @@ class LogReader(Protocol):
         ...
 
 
+#: The value of an entry about which the log may hold something else than the source: it has to be looked at again.
+DOUBTFUL = b""
+
+
 class SourcePosition(msgspec.Struct, frozen=True):
     """A step of a source's position, which moves with the changes or not at all.
 

@@ -12,7 +12,7 @@ from headwater.clock import Clock
 from headwater.errors import Reject, Retry, Unreachable
 from headwater.log.codecs.json import delete, upsert
 from headwater.log.codecs.oversized import refused
-from headwater.log.port import LogWriter, SourcePosition
+from headwater.log.port import DOUBTFUL, LogWriter, SourcePosition
 from headwater.model.change import Outgoing, digest
 from headwater.sources.patterns import matcher
 from headwater.sources.port import Pass
@@ -38,6 +38,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 _REFUSED = b"refused "
 
 _ENTRIES = msgspec.msgpack.Decoder(Entry)
+#: Of no file: whatever is found is news.
+_UNKNOWN = Entry(-1, 0, b"")
 
 
 class _Step:
@@ -113,7 +115,9 @@ class FolderSource:
 
     async def synchronise(self) -> Pass:
         serial, stored = await self._writer.position(SOURCE)
-        known = {key.decode(): _ENTRIES.decode(value) for key, value in stored.items()}
+        known = {
+            key.decode(): _ENTRIES.decode(value) if value != DOUBTFUL else _UNKNOWN for key, value in stored.items()
+        }
         began_ns = self._clock.now_us() * 1000
         walk = await asyncio.to_thread(self._walk, seen=bool(serial))
         upserts = deletes = 0

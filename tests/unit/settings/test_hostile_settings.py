@@ -58,9 +58,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize(("content", "words", "seconds"), HOSTILE, ids=range(len(HOSTILE)))
 def test_limits_end_the_reading_soon(file: Path, content: str, words: str, seconds: float) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     message = outcome(file, content)
-    assert time.monotonic() - start < seconds
+    assert time.process_time() - start < seconds
     assert message
     assert words in message
     assert len(message) < 2000
