@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from headwater.clock import SystemClock
 from headwater.engine.intake import Intake, Start
-from headwater.errors import Changed, Halt, Retry
+from headwater.errors import Changed, Halt, Lost, Retry
 from headwater.log.port import Batch, Watermarks
 from headwater.model.change import Record
 from headwater.model.receipt import Settlement
@@ -145,7 +145,7 @@ def test_an_end_waits_for_the_history_before_it() -> None:
     log = ScriptedLog(Batch(assigned={0: 2}, ends={0: 8}))
     batches = asyncio.run(drain(intake(log, {0: 0})))
     assert places(batches) == [(0, 0), (0, 1)]
-    assert [at for at, batch in enumerate(batches) if batch.ends] == [2]
+    assert [batch.ends for batch in batches if batch.ends] == [{0: 2}, {0: 8}]
 
 
 def test_an_assignment_whose_start_cannot_be_looked_up_is_looked_up_again() -> None:
@@ -165,3 +165,30 @@ def test_history_that_was_trimmed_meanwhile_is_a_gap() -> None:
 def test_a_partition_that_nobody_knew_of_begins_the_opening_anew() -> None:
     with pytest.raises(Changed, match="3 partitions or more, and had 2"):
         asyncio.run(drain(intake(ScriptedLog(Batch(assigned={2: 0})), {})))
+
+
+def test_a_gap_at_the_end_of_history_is_told_when_history_is_read() -> None:
+    class Gapped(ScriptedLog):
+        async def read(self, partition: int, start: int, end: int) -> AsyncIterator[Record]:
+            async for found in super().read(partition, start, min(end, 7)):
+                yield found
+
+    log = Gapped(Batch(assigned={0: 9}))
+    batches = asyncio.run(drain(intake(log, {0: 0})))
+    assert places(batches) == [(0, offset) for offset in range(7)]
+    told = [at for at, batch in enumerate(batches) if batch.ends == {0: 9}]
+    assert told == [max(at for at, batch in enumerate(batches) if batch.records)]
+
+
+def test_what_is_assigned_and_not_heard_of_yet_is_not_settled() -> None:
+    log = ScriptedLog(Batch(assigned={0: 4}))
+
+    async def go() -> None:
+        reader = intake(log, {}, [Retry("index", "busy")])
+        with pytest.raises(Retry):
+            await reader.poll(3, 10**6, 0)
+        with pytest.raises(Lost) as lost:
+            await reader.settle(Settlement({0: 9}))
+        assert lost.value.partitions == {0}
+
+    asyncio.run(go())

@@ -16,7 +16,7 @@ from headwater.log.claims import LimitedWriter
 from headwater.log.codecs.json import decode
 from headwater.log.codecs.oversized import decoding
 from headwater.log.memory import MemoryLog
-from headwater.log.port import SourcePosition
+from headwater.log.port import DOUBTFUL, SourcePosition
 from headwater.model.change import Change, Outgoing, Undecodable
 from headwater.model.registry import Epoch
 from headwater.sources import folder as folder_module
@@ -364,3 +364,19 @@ def test_a_file_that_the_log_does_not_take_is_a_dead_letter_and_hurts_no_other(b
     assert asyncio.run(limited(bench, 9000).synchronise()) == Pass(1, 0)
     assert isinstance(read()[-1], Change)
     assert asyncio.run(limited(bench, 9000).synchronise()) == Pass(0, 0)
+
+
+def test_what_is_doubtful_is_said_again(bench: Bench) -> None:
+    bench.put("a.txt", "one")
+    bench.put("b.txt", "two")
+
+    async def scenario() -> None:
+        source, writer = bench.source(), bench.log.writer("s", 1)
+        await source.synchronise()
+        serial, entries = await writer.position("folder")
+        await writer.append([], SourcePosition("folder", serial, dict.fromkeys(entries, DOUBTFUL)))
+        (bench.root / "b.txt").unlink()
+        told = await source.synchronise()
+        assert (told.upserts, told.deletes) == (1, 1)
+
+    asyncio.run(scenario())
