@@ -52,9 +52,9 @@ MISSING = frozenset(
         KafkaError.UNKNOWN_TOPIC_ID,
     }
 )
-#: A broker that has just started knows no topic yet, and answers all the same: so often, and so far apart, it is asked.
-_MISSING_ROUNDS = 20
-_MISSING_PAUSE_S = 0.25
+#: A broker that has just started knows no topic yet, or some partitions of it, and answers all the same: only what is
+#: still so after this time is believed.
+MISSING_S = 5.0
 _TOO_LARGE = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE})
 _LOGIN = frozenset(
     {
@@ -128,6 +128,14 @@ def _refused(said: str, cause: str) -> HeadwaterError:
     if _NO_TOKEN.search(said):
         return Unreachable(KAFKA, f"the token endpoint refused: {said}", "Check log.security.oauth")
     return Retry(KAFKA, cause)
+
+
+def for_now(error: KafkaError, doing: str, subject: str) -> HeadwaterError:
+    """Say what an error means that was heard once: a missing topic may be one of which the broker has not heard yet.
+
+    That it is gone indeed is found by those who look for it.
+    """
+    return Retry(KAFKA, f"{doing}: {error.str()}") if error.code() in MISSING else translated(error, doing, subject)
 
 
 class Trouble:
@@ -215,21 +223,34 @@ class OnThread:
 
     def __init__(self, name: str, trouble: Trouble) -> None:
         self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
-        self._pause = threading.Event()  # set once nobody waits for answers any more
+        self._closing = threading.Event()
         self.trouble = trouble
 
     async def call(self, doing: str, work: Callable[[], T], subject: str = "") -> T:
-        """Return what `work` returns. Raise what a KafkaException means; Unreachable when trouble is hopeless.
+        """Return what `work` returns, which may be called again. Raise what a KafkaException means; Unreachable when
+        trouble is hopeless, or a topic is still missing after MISSING_S.
 
         A cancelled caller does not wait; the call itself goes on, and later ones come after it.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._translating, doing, work, subject)
+
+        def insisting() -> T:
+            until = loop.time() + MISSING_S
+            while True:
+                try:
+                    return work()
+                except KafkaException as raised:
+                    if raised.args[0].code() not in MISSING or loop.time() > until:
+                        raise
+                if self._closing.wait(_PAUSE_S):
+                    return work()
+
+        return await loop.run_in_executor(self._executor, self._translating, doing, insisting, subject)
 
     def _translating(self, doing: str, work: Callable[[], T], subject: str) -> T:
         self.trouble.check()
         try:
-            return self._insisting(work)
+            return work()
         except KafkaException as raised:
             self.trouble.check()
             error = translated(raised.args[0], doing, subject)
@@ -237,20 +258,9 @@ class OnThread:
                 error = Retry(error.dependency, f"{doing}: {self.trouble.cause(raised.args[0].str())}", error.after_s)
             raise error from raised
 
-    def _insisting(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns. A topic counts as missing only once that was the answer for a while."""
-        for _ in range(_MISSING_ROUNDS):
-            try:
-                return work()
-            except KafkaException as raised:
-                if raised.args[0].code() not in MISSING:
-                    raise
-            self._pause.wait(_MISSING_PAUSE_S)
-        return work()
-
     async def close(self, last: Callable[[], None]) -> None:
         """Run `last` after all calls, and end the thread. Idempotent."""
-        self._pause.set()
+        self._closing.set()
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
         with suppress(KafkaException, RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._executor, last)
@@ -263,6 +273,14 @@ def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
     return messages + consumer.consume(limit - 1, 0) if messages else messages
 
 
+def learn_anew(consumer: Consumer, topic: str) -> None:
+    """Let the client ask what partitions a topic has: what a broker that had just started told, it believes for minutes
+    otherwise. Blocks a little.
+    """
+    with suppress(KafkaException):
+        consumer.list_topics(topic, timeout=_LOOK_S)
+
+
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
     """Return the first offset that a partition keeps, and where what was committed to it ends. Waits up to
     REQUEST_S.
@@ -272,7 +290,11 @@ def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: C
         found = consumer.get_watermark_offsets(place, timeout=_LOOK_S, cached=False)
         return found[0], found[1]
 
-    return _looked(look, consumer, trouble, clock)
+    def again(error: KafkaError) -> None:
+        if error.code() in MISSING:
+            learn_anew(consumer, place.topic)
+
+    return _looked(look, again, consumer, trouble, clock)
 
 
 def standing(
@@ -292,16 +314,18 @@ def standing(
                 raise KafkaException(it.error)
         return {it.partition: it for it in found if it.offset >= 0}
 
-    return _looked(look, consumer, trouble, clock)
+    return _looked(look, lambda _: None, consumer, trouble, clock)
 
 
-def _looked(look: Callable[[], T], consumer: Consumer, trouble: Trouble, clock: Clock) -> T:
-    """Return what `look` returns, as soon as it does.
+def _looked(
+    look: Callable[[], T], again: Callable[[KafkaError], None], consumer: Consumer, trouble: Trouble, clock: Clock
+) -> T:
+    """Return what `look` returns, as soon as it does; `again` is called before each further try.
 
     The consumer has nothing assigned: only a poll brings what the client has to say of its trouble, and a poll would
     take a record.
     """
-    deadline = clock.monotonic() + REQUEST_S
+    began_s = clock.monotonic()
     while True:
         try:
             return look()
@@ -311,8 +335,13 @@ def _looked(look: Callable[[], T], consumer: Consumer, trouble: Trouble, clock: 
             worse = said.error() if said is not None else None
             if worse is not None and not isinstance(translated(worse, ""), Retry):
                 raise KafkaException(worse) from raised
-            if clock.monotonic() > deadline or not isinstance(translated(raised.args[0], ""), Retry):
+            error = raised.args[0]
+            is_missing = error.code() in MISSING
+            if clock.monotonic() > began_s + (MISSING_S if is_missing else REQUEST_S):
                 raise
+            if not is_missing and not isinstance(translated(error, ""), Retry):
+                raise
+            again(error)
 
 
 def offset_of(message: Message) -> int:

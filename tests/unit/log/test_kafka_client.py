@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
+from headwater.clock import SystemClock
 from headwater.errors import Retry, Unreachable
 from headwater.log import kafka_client
-from headwater.log.kafka_client import OnThread, Trouble
+from headwater.log.kafka_client import OnThread, Trouble, bounds
 
 
 class Broker:
@@ -39,7 +40,7 @@ def ask(broker: Broker) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kafka_client, "_MISSING_PAUSE_S", 0)
+    monkeypatch.setattr(kafka_client, "_PAUSE_S", 0)
 
 
 @pytest.mark.parametrize("code", [KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC])
@@ -49,9 +50,10 @@ def test_a_broker_that_has_just_started_and_knows_no_topic_yet_is_asked_again(co
     assert broker.asked == 4
 
 
-def test_a_topic_that_stays_away_is_missing() -> None:
+def test_a_topic_that_stays_away_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kafka_client, "MISSING_S", 0.05)
     with pytest.raises(Unreachable, match="no such topic: the topic"):
-        ask(Broker(*[KafkaError.UNKNOWN_TOPIC_OR_PART] * 100))
+        ask(Broker(*[KafkaError.UNKNOWN_TOPIC_OR_PART] * 1_000_000))
 
 
 def test_every_other_answer_is_believed_at_once() -> None:
@@ -59,3 +61,27 @@ def test_every_other_answer_is_believed_at_once() -> None:
     with pytest.raises(Retry):
         ask(broker)
     assert broker.asked == 1
+
+
+class Consumer:
+    """A client that was told of too few partitions by a broker that had just started, until it asks for the topic."""
+
+    def __init__(self) -> None:
+        self.listed = 0
+
+    def get_watermark_offsets(self, _place: TopicPartition, **_: object) -> tuple[int, int]:
+        if not self.listed:
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_PARTITION))
+        return 3, 7
+
+    def list_topics(self, _topic: str, **_: object) -> None:
+        self.listed += 1
+
+    def poll(self, _timeout: float) -> None:
+        return None
+
+
+def test_a_client_that_was_told_of_too_few_partitions_asks_anew() -> None:
+    consumer = Consumer()
+    found = bounds(consumer, TopicPartition("t", 5), Trouble(), SystemClock())  # type: ignore[arg-type]  # a stand-in
+    assert (found, consumer.listed) == ((3, 7), 1)
