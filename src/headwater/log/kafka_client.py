@@ -11,8 +11,10 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from contextlib import suppress
+from functools import partial
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -218,11 +220,41 @@ _QUIET.addHandler(logging.NullHandler())
 _QUIET.propagate = False
 
 
+class _OneThread(Executor):
+    """One thread for calls, one after another. The process does not wait for it: a call of librdkafka may never end."""
+
+    def __init__(self, name: str) -> None:
+        self._calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._closed = False
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        if self._closed:
+            raise RuntimeError("closed")
+        future: Future[T] = Future()
+        self._calls.put((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002 (as the base has it)
+        self._closed = True
+        self._calls.put(None)
+
+    def _run(self) -> None:
+        while call := self._calls.get():
+            future, work = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:  # noqa: BLE001 (it is raised to whoever waits)
+                    future.set_exception(error)
+            del call, future, work  # nothing of a call is kept until the next one
+
+
 class OnThread:
     """Runs a client's calls one after another on one thread, and translates what they raise."""
 
     def __init__(self, name: str, trouble: Trouble) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=name)
+        self._executor = _OneThread(name)
         self._closing = threading.Event()
         self.trouble = trouble
 
@@ -264,7 +296,12 @@ class OnThread:
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
         with suppress(KafkaException, RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._executor, last)
-        self._executor.shutdown(wait=False)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Let the thread end when it can."""
+        self._closing.set()
+        self._executor.shutdown()
 
 
 def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
@@ -277,8 +314,15 @@ def learn_anew(consumer: Consumer, topic: str) -> None:
     """Let the client ask what partitions a topic has: what a broker that had just started told, it believes for minutes
     otherwise. Blocks a little.
     """
-    with suppress(KafkaException):
-        consumer.list_topics(topic, timeout=_LOOK_S)
+
+    def ask() -> None:
+        with suppress(KafkaException, RuntimeError):
+            consumer.list_topics(topic, timeout=_LOOK_S)
+
+    # On a thread of its own: within a callback of the same client this call would abort the process.
+    asking = threading.Thread(target=ask, name="kafka-learning", daemon=True)
+    asking.start()
+    asking.join()
 
 
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:

@@ -8,7 +8,9 @@ first, offsets after them, for brokers without transactions.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple, Protocol
 
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
@@ -17,6 +19,10 @@ from confluent_kafka.cimpl import Message
 from headwater.errors import Retry
 from headwater.log.kafka_client import KAFKA, OUTDATED_MEMBER, REQUEST_S, Connection, OnThread, Trouble
 from headwater.log.kafka_follower import Headers, producing, send
+
+#: A settlement that takes longer hangs: librdkafka 2.16 may wait for ever for a group's coordinator that went away, in
+#: `send_offsets_to_transaction`, whatever time-out it was given. It is given up with its client, and begun anew.
+STUCK_S = 4 * REQUEST_S
 
 Mode = Literal["transactional", "plain"]
 
@@ -58,15 +64,9 @@ class Settler:
     """Writes settlements, one after another, on a thread of its own."""
 
     def __init__(self, connection: Connection, topic: str, mode: Mode, transactional_id: str) -> None:
-        self._connection = connection
         self._topic = topic
-        self._mode = mode
-        self._id = transactional_id
-        self._trouble = Trouble()
-        self._thread = OnThread("kafka-settling", self._trouble)
-        self._producer: Producer | None = None
-        self._failed: list[KafkaError] = []
-        self._counts: dict[str, int] = {}  # partitions of the topics written to: Kafka never takes one away
+        self._make = partial(_Writing, connection, mode, transactional_id)
+        self._writing = self._make()
 
     async def settle(
         self,
@@ -80,9 +80,44 @@ class Settler:
         """
         beside = notes or {}
         places = [TopicPartition(self._topic, at, it, metadata=beside.get(at, "")) for at, it in offsets.items()]
-        work = self._transact if self._mode == "transactional" else self._write
+        writing = self._writing
         topics = sorted({it.topic for it in entries} or {self._topic})
-        await self._thread.call("settling", lambda: work(member, entries, places), " or ".join(topics))
+        call = writing.thread.call("settling", lambda: writing.write(member, entries, places), " or ".join(topics))
+        try:
+            await asyncio.wait_for(call, STUCK_S)
+        except TimeoutError:
+            writing.abandon()
+            self._writing = self._make()
+            raise Retry(KAFKA, writing.trouble.cause("settling takes too long")) from None
+
+    async def close(self) -> None:
+        """Let go of the connection. Idempotent."""
+        writing = self._writing
+        await writing.thread.close(writing.leave)
+
+
+class _Writing:
+    """The work of a settler on its thread, with one producer at a time. All but `abandon` is called on that thread."""
+
+    def __init__(self, connection: Connection, mode: Mode, transactional_id: str) -> None:
+        self._connection = connection
+        self._id = transactional_id
+        self.trouble = Trouble()
+        self.thread = OnThread("kafka-settling", self.trouble)
+        self.write = self._transact if mode == "transactional" else self._one_by_one
+        self._producer: Producer | None = None
+        self._abandoned = False
+        self._failed: list[KafkaError] = []
+        self._counts: dict[str, int] = {}  # partitions of the topics written to: Kafka never takes one away
+
+    def abandon(self) -> None:
+        """Begin nothing more, should the call that is under way ever end: another one has its transactional id then."""
+        self._abandoned = True
+        self.thread.abandon()
+
+    def leave(self) -> None:
+        """Let go of the connection."""
+        self._producer = None
 
     # --- in one transaction
 
@@ -114,13 +149,15 @@ class Settler:
             raise
 
     def _opened(self) -> Producer:
+        if self._abandoned:
+            raise Outdated
         if self._producer is None:
             # A worker that dies in the middle holds readers up for this long.
             more = {"transactional.id": self._id, "transaction.timeout.ms": 15_000}
             # The next transaction begins before the brokers have done with the last one: they say so, and once more in
             # a moment it works. librdkafka would wait ten times as long.
             soon = {"retry.backoff.ms": 10}
-            producer = Producer({**soon, **producing(self._connection, self._trouble), **more})
+            producer = Producer({**soon, **producing(self._connection, self.trouble), **more})
             producer.init_transactions(2 * REQUEST_S)
             self._producer = producer
         return self._producer
@@ -137,7 +174,7 @@ class Settler:
 
     # --- one after the other
 
-    def _write(self, member: Member | None, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
+    def _one_by_one(self, member: Member | None, entries: Sequence[Entry], places: list[TopicPartition]) -> None:
         if places and (member is None or member.membership() is None):
             raise Outdated
         if entries:
@@ -148,7 +185,7 @@ class Settler:
     def _flush(self, entries: Sequence[Entry]) -> None:
         producer = self._producer
         if producer is None:
-            producer = self._producer = Producer(producing(self._connection, self._trouble))
+            producer = self._producer = Producer(producing(self._connection, self.trouble))
         self._failed.clear()
         self._send(producer, entries)
         left = producer.flush(REQUEST_S)
@@ -156,7 +193,7 @@ class Settler:
             self._drop(producer)
             if self._failed:
                 raise KafkaException(self._failed[0])
-            raise Retry(KAFKA, self._trouble.cause("settling takes too long"))
+            raise Retry(KAFKA, self.trouble.cause("settling takes too long"))
 
     def _send(self, producer: Producer, entries: Sequence[Entry]) -> None:
         for topic, wanted, key, value, headers in entries:
@@ -179,13 +216,6 @@ class Settler:
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:
         if error is not None:
             self._failed.append(error)
-
-    async def close(self) -> None:
-        """Let go of the connection. Idempotent."""
-        await self._thread.close(self._leave)
-
-    def _leave(self) -> None:
-        self._producer = None
 
 
 def _fenced(member: Member | None, places: Sequence[TopicPartition], attempt: Callable[[object | None], None]) -> None:
