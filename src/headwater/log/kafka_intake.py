@@ -24,11 +24,12 @@ from headwater.log.kafka_client import (
     KAFKA,
     REQUEST_S,
     Trouble,
+    bounds,
     fetched,
     for_now,
-    learn_anew,
     offset_of,
     partition_of,
+    standing,
     translated,
 )
 from headwater.log.kafka_history import record_of
@@ -137,6 +138,7 @@ class ConsumerThread:
         self._metadata: object | None = None
         self._work: deque[tuple[Callable[[Consumer], Any], Future[Any]]] = deque()
         self._moved = threading.Condition(self._lock)
+        self._looker: Consumer | None = None
         self.consumer: Consumer | None = None
         self._thread = threading.Thread(target=self._run, name="kafka-consumer", daemon=True)
 
@@ -274,12 +276,15 @@ class ConsumerThread:
         except KafkaException as raised:
             failure = translated(raised.args[0], "reading changes", self._topic)
             self._fail(Changed(f"the consumer ended: {failure}") if isinstance(failure, Retry) else failure)
+        except HeadwaterError as error:
+            self._fail(error)
         except Exception as error:  # noqa: BLE001 (a defect on this thread would otherwise be a silent standstill)
             self._fail(Halt("lost-change", f"the consumer's thread ended: {type(error).__name__}: {error}"))
         finally:
-            if self.consumer is not None:
-                with suppress(KafkaException, RuntimeError):
-                    self.consumer.close()
+            for client in (self.consumer, self._looker):
+                if client is not None:
+                    with suppress(KafkaException, RuntimeError):
+                        client.close()
             with self._lock:
                 self._closing.set()
                 self._held.clear()
@@ -394,7 +399,7 @@ class ConsumerThread:
             self._reclaim.clear()
         if not wanted:
             return
-        starts = self._committed(consumer, wanted)
+        starts = self._committed(wanted)
         self._restart(consumer, {partition: max(start) for partition, start in starts.items()})
         self._begin(consumer, starts)
 
@@ -403,7 +408,7 @@ class ConsumerThread:
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         if self._closing.is_set():
             return
-        starts = self._committed(consumer, {it.partition for it in partitions})
+        starts = self._committed({it.partition for it in partitions})
         consumer.incremental_assign([TopicPartition(self._topic, at, max(start)) for at, start in starts.items()])
         self._begin(consumer, starts)
 
@@ -421,20 +426,20 @@ class ConsumerThread:
                 self._revoked.discard(partition)
         self._notify()
 
-    def _committed(self, consumer: Consumer, partitions: set[int]) -> dict[int, _Start]:
+    def _committed(self, partitions: set[int]) -> dict[int, _Start]:
         """Return where the group stands in each of these, the log's beginning where it never was. Waits for it.
 
         A log that was restored from a backup may end before that: then it is read from its end, as it is now.
         """
         wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        # By a client of its own: some calls, made in a callback of the client that is in the middle of another one,
+        # leave that one without its state, and the next callback ends the process.
+        if self._looker is None:
+            self._looker = self._make(self._trouble, lambda _: None)
         while True:
             try:
-                found = consumer.committed(wanted, timeout=REQUEST_S)
-                if errors := [it.error for it in found if it.error is not None]:
-                    raise KafkaException(errors[0])
-                bounds = {
-                    it.partition: consumer.get_watermark_offsets(it, timeout=REQUEST_S, cached=False) for it in found
-                }
+                found = standing(self._looker, wanted, self._trouble, self._clock)
+                limits = {it.partition: bounds(self._looker, it, self._trouble, self._clock) for it in wanted}
             except KafkaException as raised:
                 error = for_now(raised.args[0], "asking for committed offsets", self._topic)
                 if not isinstance(error, Retry):
@@ -442,12 +447,11 @@ class ConsumerThread:
                 self._fail(error)
                 if self._closing.wait(_STEP_S):
                     return {}
-                learn_anew(consumer, self._topic)
             else:
                 starts = {}
-                for it in found:
-                    low, high = bounds[it.partition]
-                    starts[it.partition] = _Start(low if it.offset < 0 else min(it.offset, high), low)
+                for partition, (low, high) in limits.items():
+                    stands = found.get(partition)
+                    starts[partition] = _Start(low if stands is None else min(stands.offset, high), low)
                 return starts
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
