@@ -312,17 +312,10 @@ def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
 
 def learn_anew(consumer: Consumer, topic: str) -> None:
     """Let the client ask what partitions a topic has: what a broker that had just started told, it believes for minutes
-    otherwise. Blocks a little.
+    otherwise. Blocks a little. Not within a callback of the client: that would end the process.
     """
-
-    def ask() -> None:
-        with suppress(KafkaException, RuntimeError):
-            consumer.list_topics(topic, timeout=_LOOK_S)
-
-    # On a thread of its own: within a callback of the same client this call would abort the process.
-    asking = threading.Thread(target=ask, name="kafka-learning", daemon=True)
-    asking.start()
-    asking.join()
+    with suppress(KafkaException):
+        consumer.list_topics(topic, timeout=_LOOK_S)
 
 
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
