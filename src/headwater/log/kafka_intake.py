@@ -432,8 +432,7 @@ class ConsumerThread:
         A log that was restored from a backup may end before that: then it is read from its end, as it is now.
         """
         wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
-        # By a client of its own: some calls, made in a callback of the client that is in the middle of another one,
-        # leave that one without its state, and the next callback ends the process.
+        # By a client of its own: made in a callback, some calls leave the client in a state that ends the process.
         if self._looker is None:
             self._looker = self._make(self._trouble, lambda _: None)
         while True:
@@ -448,11 +447,8 @@ class ConsumerThread:
                 if self._closing.wait(_STEP_S):
                     return {}
             else:
-                starts = {}
-                for partition, (low, high) in limits.items():
-                    stands = found.get(partition)
-                    starts[partition] = _Start(low if stands is None else min(stands.offset, high), low)
-                return starts
+                stands = {at: min(it.offset, limits[at][1]) for at, it in found.items()}
+                return {at: _Start(stands.get(at, low), low) for at, (low, _) in limits.items()}
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         going = {it.partition for it in partitions}
