@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from headwater.demo.processes import Headwater
 from headwater.engine.supervisor import End
@@ -132,21 +131,6 @@ async def work(config: Path) -> None:
         await site.close()
 
 
-def read_all(kafka: Kafka, topic: str) -> Iterator[Message]:
-    """Every committed record of a topic, to the ends of its partitions."""
-    with kafka.consumer([], isolation_level="read_committed", enable_partition_eof="true") as consumer:
-        left = set(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, it, OFFSET_BEGINNING) for it in left])
-        while left:
-            for message in consumer.consume(1000, 1):
-                if (error := message.error()) is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition() or 0)
-                else:
-                    raise KafkaException(error)
-
-
 class Ran(NamedTuple):
     """What a run left behind: each change, its kind and its receipt; what is exported,
     what the oracle says of that, and how many texts the model was given.
@@ -193,7 +177,7 @@ def settled(kafka: Kafka, topic: str) -> tuple[list[dict[str, Any]], dict[tuple[
     """What settling wrote, as any consumer reads it: what embedding cost, and each change's receipt by its place."""
     costs: list[dict[str, Any]] = []
     receipts: dict[tuple[int, int], dict[str, Any]] = {}
-    for message in read_all(kafka, topic):
+    for message in kafka.whole(topic):
         line = json.loads(message.value() or b"")
         if message.key() is None:
             costs.append(line)
@@ -210,7 +194,7 @@ def beside(
     """Put each change of the topic, its kind and its body, beside its receipt. Each has one."""
     bodies: dict[bytes | None, Change | None] = {}
     read = 0
-    for message in read_all(kafka, topic):
+    for message in kafka.whole(topic):
         value = json.loads(message.value() or b"null")
         if value and "op" in value:
             value = value["after"]

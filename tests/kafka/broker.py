@@ -16,7 +16,7 @@ from typing import Self
 
 from tests.kafka import java, properties
 from tests.kafka.client import Kafka
-from tests.kafka.process import CannotStartError, Kept, free_ports, fresh_folder
+from tests.kafka.process import CannotStartError, Kept, Service, free_ports, fresh_folder
 from tests.kafka.properties import HOST, Node, Ports
 from tests.kafka.proxy import FaultProxy
 from tests.kafka.readiness import answers
@@ -31,7 +31,7 @@ def identifier() -> str:
     return "k" + base64.urlsafe_b64encode(os.urandom(16)).decode().rstrip("=")[1:]
 
 
-class Broker:
+class Broker(Service):
     """One broker: broker and controller in one process, its data in a folder that goes with the test run."""
 
     def __init__(
@@ -199,16 +199,6 @@ class Broker:
             self._proxy.close()
         if self._remove:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def ports(*extra: str, proxied: bool = False) -> tuple[Ports, FaultProxy | None]:

@@ -104,3 +104,17 @@ class Kafka:
                         raise KafkaException(error)
                     found.append(message)
         return found
+
+    def whole(self, topic: str, isolation: str = "read_committed") -> Iterator[Message]:
+        """Every record of a topic that a reader of this kind sees now, to the ends of its partitions."""
+        with self.consumer([], isolation_level=isolation, enable_partition_eof="true") as consumer:
+            left = set(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
+            consumer.assign([TopicPartition(topic, it, OFFSET_BEGINNING) for it in left])
+            while left:
+                for message in consumer.consume(500, 0.5):
+                    if (error := message.error()) is None:
+                        yield message
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        left.discard(message.partition() or 0)
+                    else:
+                        raise KafkaException(error)

@@ -15,10 +15,10 @@ from typing import Self
 
 from tests.kafka.broker import START_S, STOP_S, Broker, identifier
 from tests.kafka.client import Kafka
-from tests.kafka.process import CannotStartError, fresh_folder
+from tests.kafka.process import CannotStartError, Service, fresh_folder
 
 
-class Cluster:
+class Cluster(Service):
     """So many brokers, each in combined mode."""
 
     def __init__(
@@ -102,13 +102,3 @@ class Cluster:
         for broker in self.brokers:
             broker.close()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -18,7 +18,7 @@ from typing import Any, Self
 from tests.kafka import java, properties
 from tests.kafka.client import fresh_name
 from tests.kafka.postgres import USER, Postgres
-from tests.kafka.process import CannotStartError, Kept, free_ports, fresh_folder, soon
+from tests.kafka.process import CannotStartError, Kept, Service, free_ports, fresh_folder, soon
 from tests.kafka.properties import HOST
 
 START_S = 150
@@ -98,7 +98,7 @@ def debezium(postgres: Postgres, database: str, prefix: str, **more: str) -> dic
     }
 
 
-class ConnectWorker:
+class ConnectWorker(Service):
     """One worker, a group of its own."""
 
     def __init__(self, bootstrap: str, *, heap: str = "384m", owner: int | None = None) -> None:
@@ -187,13 +187,3 @@ class ConnectWorker:
         if self._process is not None:
             self._process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

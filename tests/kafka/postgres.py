@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.kafka.client import fresh_name
-from tests.kafka.process import CannotStartError, Kept, free_ports, fresh_folder
+from tests.kafka.process import CannotStartError, Kept, Service, free_ports, fresh_folder
 from tests.kafka.properties import HOST
 
 USER = "postgres"
@@ -61,7 +61,7 @@ class Postgres:
         return name
 
 
-class PostgresServer:
+class PostgresServer(Service):
     """One server on a loopback port, everybody trusted, logical decoding on, nothing ever synced to disk."""
 
     def __init__(self, *, owner: int | None = None) -> None:
@@ -157,13 +157,3 @@ class PostgresServer:
             if not self._process.wait(STOP_S):
                 self._process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Self
 
 KEEPER = Path(__file__).with_name("keeper.py")
 PREFIX = "headwater-kafka-"
@@ -70,6 +72,26 @@ def soon(holds: Callable[[], bool], timeout_s: float = 10) -> bool:
             return False
         time.sleep(0.05)
     return True
+
+
+class Service(ABC):
+    """Something that is started and closed: as a context manager it is closed too when it could not be started."""
+
+    @abstractmethod
+    def start(self) -> Self: ...
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Kept:

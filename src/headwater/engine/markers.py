@@ -8,6 +8,7 @@ read all of a later moment. Times are this machine's, never those of the records
 from __future__ import annotations
 
 from headwater.errors import Halt
+from headwater.model.generation import Generation
 from headwater.model.receipt import CaughtUp
 
 MARKER_CURE = (
@@ -44,6 +45,14 @@ class Trail:
         """Return how current the place is once it has moved there."""
         ahead = self._ahead
         return ahead if ahead is not None and max(offset, self.offset) >= ahead.offset else self.caught
+
+
+def since_made(generation: Generation | None, now_us: int, life_s: float) -> CaughtUp | None:
+    """Return how current an index is of which nothing was written down: one that is younger than a marker's life has
+    missed none, for what it read, it read since. So a worker may die before its first note. None: nothing tells.
+    """
+    made_us = generation.created_us if generation else now_us
+    return CaughtUp(made_us, 0) if now_us - made_us <= life_s * 1e6 else None
 
 
 def resumed(partition: int, stood: int | None, known: CaughtUp | None, end: int, now_us: int) -> CaughtUp:

@@ -14,6 +14,7 @@ import msgspec
 from headwater.engine.ordering import REWIND_CURE
 from headwater.errors import Halt
 from headwater.log.port import Watermarks
+from headwater.log.rules import REBUILD
 from headwater.model.generation import Generation, Position
 from headwater.model.registry import Epoch, StreamState
 
@@ -161,7 +162,7 @@ def starts_of(
             raise Halt(
                 "log-truncation-gap",
                 f"partition {partition} is needed from offset {start}, and the log begins at {marks.low}",
-                "Build a new index from the log, or restore a newer backup of the index",
+                REBUILD,
             )
         starts[partition] = start
     return starts

@@ -21,7 +21,7 @@ from headwater.engine.apply import Offload
 from headwater.engine.feeding import Feed
 from headwater.engine.intake import Intake, Start
 from headwater.engine.loop import Limits, Loop, Parts
-from headwater.engine.markers import check, resumed
+from headwater.engine.markers import check, resumed, since_made
 from headwater.engine.opening import Opening, Situation, fed_from, open_stream, starts_of
 from headwater.engine.ordering import Waiting
 from headwater.engine.plan import Draft
@@ -204,7 +204,7 @@ class StreamWorker:
         )
         opening = open_stream(situation)
         fed = fed_from(generation, opening.epochs, situation.identity)
-        await self._caught(opening.starts, watermarks, fed, (generation.created_us if generation else now_us, now_us))
+        await self._caught(opening.starts, watermarks, fed, generation, now_us)
         return generation, fingerprints, opening
 
     async def _open(self, state: StreamState) -> tuple[Opening, Recipe]:
@@ -334,8 +334,8 @@ class StreamWorker:
             raise Changed(f"the log has {len(watermarks)} partitions, and had {epochs[-1].partitions}")
         generation, identity = await self._generation(), await history.identity()
         starts = starts_of(generation, epochs, identity, watermarks, committed)
-        made_us = generation.created_us if generation else now_us
-        caught = await self._caught(starts, watermarks, fed_from(generation, epochs, identity), (made_us, now_us))
+        fed = fed_from(generation, epochs, identity)
+        caught = await self._caught(starts, watermarks, fed, generation, now_us)
         return {partition: Start(offset, caught.get(partition)) for partition, offset in starts.items()}
 
     async def _caught(
@@ -343,21 +343,18 @@ class StreamWorker:
         starts: Mapping[int, int],
         watermarks: Mapping[int, Watermarks],
         fed: frozenset[int],
-        times_us: tuple[int, int],
+        generation: Generation | None,
+        now_us: int,
     ) -> dict[int, CaughtUp]:
         """Return how current the index is where it goes on; nothing where every change is kept. Raise Halt where delete
-        markers may be gone. `times_us`: when the index was made, and now; the watermarks are of now or later.
+        markers may be gone. The watermarks are of `now_us` or later.
         """
-        made_us, now_us = times_us
         life_s = await self.patience.call(self._ports.history.marker_life_s)
         caught = {}
         if life_s is not None:
             for partition, offset in starts.items():
                 marks, stood = watermarks[partition], offset if partition in fed else None
-                # An index that is younger than a marker's life has missed none: what it read, it read since. So a
-                # worker may die before it has written down how current its first reading is.
-                is_young = now_us - made_us <= life_s * 1e6
-                known = marks.caught or (CaughtUp(made_us, 0) if is_young else None)
+                known = marks.caught or since_made(generation, now_us, life_s)
                 caught[partition] = resumed(partition, stood, known, marks.high, now_us)
                 check(partition, offset, caught[partition], now_us, life_s)
         return caught

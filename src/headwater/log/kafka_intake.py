@@ -34,7 +34,7 @@ from headwater.log.kafka_client import (
 )
 from headwater.log.kafka_history import record_of
 from headwater.log.kafka_statistics import Statistics, measured
-from headwater.log.rules import take_turns
+from headwater.log.rules import REBUILD, take_turns
 from headwater.model.change import Record
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class _Buffer:
         self.low = 0  # what lies between `next` and here is no longer in the log
 
 
-class Claim:
+class Hold:
     """A reader's hold on some partitions, as it was when a settlement began."""
 
     def __init__(self, thread: ConsumerThread, tokens: Mapping[int, int]) -> None:
@@ -92,7 +92,7 @@ class Claim:
         return self._thread.ask(work)
 
     def _holds(self) -> bool:
-        return self._thread.claim(self.tokens).tokens == self.tokens
+        return self._thread.hold(self.tokens).tokens == self.tokens
 
     def membership(self, *, newer: bool = False) -> object | None:
         """Return what the group knows this member by; with `newer`, as of now and not of a moment ago. Blocks a little;
@@ -185,12 +185,12 @@ class ConsumerThread:
             self._handed_over = max(number, self._handed_over)
             self._moved.notify_all()
 
-    def claim(self, partitions: Iterable[int]) -> Claim:
+    def hold(self, partitions: Iterable[int]) -> Hold:
         """Return the hold on those of these partitions that are this reader's still. One that went and came back counts
         when the engine has heard of it.
         """
         with self._lock:
-            return Claim(self, {at: self._held[at] for at in partitions if at in self._held.keys() - self._assigned})
+            return Hold(self, {at: self._held[at] for at in partitions if at in self._held.keys() - self._assigned})
 
     def reclaim(self, partitions: Iterable[int]) -> None:
         """Begin anew with these partitions, as far as they turn out to be this reader's all the same."""
@@ -365,8 +365,7 @@ class ConsumerThread:
     def _gap(self, partition: int, offset: int, more: str = "") -> Halt:
         where = f"partition {partition} of {self._topic}"
         detail = f"{where} is needed from offset {offset}, which the log does not hold{more}"
-        cure = "Build a new index from the log, or restore a newer backup of the index"
-        return Halt("log-truncation-gap", detail, cure)
+        return Halt("log-truncation-gap", detail, REBUILD)
 
     def _regulate(self, consumer: Consumer) -> None:
         """Pause partitions whose buffers are full, and resume those that have room again."""

@@ -15,7 +15,7 @@ from headwater.clock import Clock, Ids
 from headwater.errors import Lost
 from headwater.log.codecs.records import TRACE_HEADER
 from headwater.log.kafka_client import Connection, Trouble, reading
-from headwater.log.kafka_intake import Claim, ConsumerThread, News
+from headwater.log.kafka_intake import ConsumerThread, Hold, News
 from headwater.log.kafka_ledger import LetterBook
 from headwater.log.kafka_records import (
     CONTENT_TYPE,
@@ -179,7 +179,7 @@ class KafkaReader:
     async def settle(self, settlement: Settlement) -> None:
         await self._prepare()
         thread = self._thread
-        claim = self._claim(settlement)
+        hold = self._hold(settlement)
         if self._last is None or self._last[0] is not settlement:
             # A repeat after a doubtful end writes the very same records, or what it cost would count twice.
             self._last = (settlement, self._entries(settlement))
@@ -193,7 +193,7 @@ class KafkaReader:
             return
         try:
             notes = {partition: encode_caught(it) for partition, it in settlement.caught.items()}
-            await self._settler.settle(claim, entries, offsets, notes)
+            await self._settler.settle(hold, entries, offsets, notes)
         except Outdated as outdated:
             self._emit(Event.SETTLEMENT_FENCED, {"partitions": sorted(settlement.frontier)})
             if thread is not None:
@@ -205,16 +205,16 @@ class KafkaReader:
             if partition in self._committed:
                 self._committed[partition] = max(offset, self._committed[partition])
 
-    def _claim(self, settlement: Settlement) -> Claim | None:
+    def _hold(self, settlement: Settlement) -> Hold | None:
         """Return this reader's hold on the partitions of the frontier; None where there are none. Raise Lost."""
         if not settlement.frontier:
             return None
         # What was taken from the thread and not handed out yet, the engine has not heard of.
         unheard = self._news.assigned.keys() if self._news else frozenset()
-        claim = self._thread.claim(settlement.frontier) if self._thread else None
-        if lost := settlement.frontier.keys() - ((claim.tokens.keys() if claim else frozenset()) - unheard):
+        hold = self._thread.hold(settlement.frontier) if self._thread else None
+        if lost := settlement.frontier.keys() - ((hold.tokens.keys() if hold else frozenset()) - unheard):
             raise Lost(frozenset(lost))
-        return claim
+        return hold
 
     def _entries(self, settlement: Settlement) -> list[Entry]:
         names, headers = self._names, [CONTENT_TYPE]

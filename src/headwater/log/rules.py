@@ -9,6 +9,9 @@ from headwater.model.change import Record
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadState
 
+#: What a person can do about records that are gone and are needed.
+REBUILD = "Build a new index from the log, or restore a newer backup of the index"
+
 #: The outcomes that made a change searchable, or took it away from search: those that freshness is about.
 FRESH = frozenset({Outcome.INDEXED, Outcome.UNCHANGED, Outcome.PAYLOAD_ONLY, Outcome.DELETED, Outcome.FILTERED})
 

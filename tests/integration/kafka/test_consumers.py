@@ -10,12 +10,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, Message, TopicPartition
 
 from headwater.engine.supervisor import End
 from headwater.wiring import open_site
@@ -68,23 +66,8 @@ def work(config: Path) -> None:
     asyncio.run(once())
 
 
-def read(kafka: Kafka, topic: str, isolation: str) -> Iterator[Message]:
-    """Everything that a reader of this kind sees of a topic now."""
-    with kafka.consumer([], isolation_level=isolation, enable_partition_eof="true") as consumer:
-        left = set(consumer.list_topics(topic, timeout=30).topics[topic].partitions)
-        consumer.assign([TopicPartition(topic, it, OFFSET_BEGINNING) for it in left])
-        while left:
-            for message in consumer.consume(500, 0.5):
-                if (error := message.error()) is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    left.discard(message.partition() or 0)
-                else:
-                    raise KafkaException(error)
-
-
 def receipts(kafka: Kafka, prefix: str, isolation: str) -> list[dict[str, Any]]:
-    found = read(kafka, f"{prefix}.{STREAM}.receipts", isolation)
+    found = kafka.whole(f"{prefix}.{STREAM}.receipts", isolation)
     return [json.loads(message.value() or b"") for message in found if message.key()]
 
 
