@@ -60,9 +60,10 @@ def away(cause: str, cure: str) -> Finding:
 def advice(cause: str) -> str:
     """Return the next step for what librdkafka says of a connection that it cannot make."""
     said = cause.lower()
-    if "plaintext broker" in said:
+    # A listener in the clear answers a TLS greeting with nonsense, or cuts the line: which of the two is up to chance.
+    if "plaintext broker" in said or "ssl connection closed" in said:
         return (
-            "Unless the broker is just starting, its listener is not encrypted: "
+            "Unless the broker is just starting, this is a PLAINTEXT broker listener: its listener is not encrypted, so "
             "set log.security.protocol to plaintext or sasl_plaintext"
         )
     if "ssl listener" in said or "security.protocol" in said:

@@ -160,7 +160,8 @@ class Trouble:
                 self._hopeless = found
             elif error.code() == KafkaError._ALL_BROKERS_DOWN:
                 self._down = True
-            else:
+            elif not self._last or "Disconnected" not in error.str():
+                # That a line was cut tells less than why it was, which may have been said before.
                 self._last = error.str()
 
     def check(self) -> None:

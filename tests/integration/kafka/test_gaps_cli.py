@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,10 @@ def test_made_anew_under_a_worker_that_serves(two: Two) -> None:
     two.publish("broken", "a")
     two.publish("whole", "w")
     worker = two.cli.start("run")
+    assert worker.stderr is not None
+    heard: list[str] = []
+    listener = threading.Thread(target=heard.extend, args=(worker.stderr,), daemon=True)
+    listener.start()
     until(lambda: [it["lag"]["records"] for it in two.status().values()] == [0, 0])
     for future in two.admin.delete_topics([two.changes]).values():
         future.result(20)
@@ -99,8 +104,15 @@ def test_made_anew_under_a_worker_that_serves(two: Two) -> None:
     two.publish("whole", "w2")
     until(lambda: "w2" in two.found("whole", "the text of w2"))
     assert "another" not in two.cli("search", "broken", "another").stdout
+    # It looks every 10 s, and is not asked to end before it has.
+    until(lambda: any("log-rewind" in line or "no such topic" in line for line in heard), 60)
     worker.send_signal(signal.SIGTERM)
-    _, said = worker.communicate(timeout=40)
+    worker.wait(timeout=40)
+    listener.join(timeout=10)
+    for pipe in (worker.stdout, worker.stderr):
+        assert pipe is not None
+        pipe.close()
+    said = "".join(heard)
     print(said, worker.returncode)
     assert "log-rewind" in said or "no such topic" in said
     assert worker.returncode in (4, 5)

@@ -17,7 +17,7 @@ from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
 from confluent_kafka.schema_registry.schema_registry_client import SchemaReference
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from headwater.clock import SystemClock
+from headwater.clock import SystemClock, SystemDice
 from headwater.errors import Reject, Retry, Unreachable
 from headwater.log.codecs.schemas import Part, SchemaBook
 from headwater.log.kafka_history import record_of
@@ -26,6 +26,7 @@ from headwater.log.port import Batch
 from headwater.log.schema_registry import HttpSchemaRegistry
 from headwater.model.change import Record
 from headwater.model.receipt import Settlement
+from headwater.patience import Patience
 from tests.integration.schemas.conftest import Registry
 from tests.kafka.client import Kafka, fresh_name
 from tests.kafka.proxy import FaultProxy
@@ -93,8 +94,11 @@ def learned(url: str, records: Sequence[Record], *parts: Part) -> SchemaBook:
         registry = HttpSchemaRegistry(url)
         book = SchemaBook(parts or [Part.VALUE])
         try:
-            await registry.check()
-            await Learning(book, registry, SystemClock())(records)
+            # As a stream does: a registry that takes its time is waited for.
+            patience = Patience(SystemClock(), SystemDice(), lambda outage, dependency: None)
+            await patience.call(registry.check)
+            learning = Learning(book, registry, SystemClock())
+            await asyncio.wait_for(patience.call(lambda: learning(records)), 120)
         finally:
             await registry.close()
         return book

@@ -225,6 +225,7 @@ def test_a_record_from_the_future_shows_that_the_brokers_clock_is_ahead() -> Non
         ("Connect to ipv4#127.0.0.1:1 failed: Connection refused", "Check the port"),
         ("Failed to resolve 'nowhere:9092'", "host's name"),
         ("SSL handshake failed: connecting to a PLAINTEXT broker listener?", "is not encrypted"),
+        ("Disconnected: SSL connection closed by peer (after 3ms in state SSL_HANDSHAKE)", "is not encrypted"),
         ("Disconnected while requesting ApiVersion: (connecting to a SSL listener?)", "asks for TLS"),
         ("Timed out", "advertised listeners"),
     ],
