@@ -63,7 +63,7 @@ def advice(cause: str) -> str:
     # A listener in the clear answers a TLS greeting with nonsense, or cuts the line: which of the two is up to chance.
     if "plaintext broker" in said or "ssl connection closed" in said:
         return (
-            "Unless the broker is just starting, this is a PLAINTEXT broker listener: its listener is not encrypted, so "
+            "Unless the broker is just starting, this is a PLAINTEXT broker listener, which is not encrypted: "
             "set log.security.protocol to plaintext or sasl_plaintext"
         )
     if "ssl listener" in said or "security.protocol" in said:
