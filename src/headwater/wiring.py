@@ -19,7 +19,8 @@ from headwater.observability.signals import unheard
 if TYPE_CHECKING:
     from headwater.embedding.port import Compute, Embedder
     from headwater.engine.repair import Tools
-    from headwater.engine.supervisor import Machine, StreamPorts, StreamWorker
+    from headwater.engine.stream import StreamPorts
+    from headwater.engine.supervisor import Machine, StreamWorker
     from headwater.engine.verification import Subject
     from headwater.indexes.port import IndexCatalogue, IndexReader
     from headwater.journal import Journal
@@ -176,7 +177,7 @@ class Site:
 
     def ports(self, stream: str, emit: Emit = unheard) -> StreamPorts:
         """Return all that a stream's worker works with. Files that are missing are made when they are first used."""
-        from headwater.engine.supervisor import StreamPorts
+        from headwater.engine.stream import StreamPorts
         from headwater.indexes.sqlite import SqliteIndexWriter
         from headwater.sources.folder import FolderSource
 

@@ -21,7 +21,8 @@ import headwater.indexes.sqlite
 import headwater.log.codecs.json
 import headwater.recipe.standard  # noqa: F401 (imported once, so that no fork has to)
 from headwater.engine.loop import Limits
-from headwater.engine.supervisor import End, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import End, StreamWorker
 from headwater.observability.signals import Event
 from headwater.sources.folder import FolderSource
 from headwater.testing.crashing import (

@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 import headwater.log.kafka_settling
 from headwater.cli import main
-from headwater.engine.supervisor import StreamPorts
+from headwater.engine.stream import StreamPorts
 from headwater.errors import Retry
 from headwater.indexes.port import IndexWriter
 from headwater.model.generation import Floor, Generation, Position

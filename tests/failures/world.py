@@ -11,7 +11,8 @@ import msgspec
 
 from headwater.clock import Clock, SystemClock
 from headwater.engine.loop import Limits
-from headwater.engine.supervisor import End, Ended, Machine, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import End, Ended, Machine, StreamWorker
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexReader, MemoryIndexWriter, MemoryTables
 from headwater.indexes.port import IndexCatalogue, IndexReader, IndexWriter
 from headwater.indexes.sqlite import SqliteCatalogue, SqliteIndexReader, SqliteIndexWriter

@@ -18,7 +18,8 @@ import numpy as np
 
 from headwater.embedding.port import Description, Embedded
 from headwater.engine.loop import Limits
-from headwater.engine.supervisor import Ended, Machine, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import Ended, Machine, StreamWorker
 from headwater.errors import Reject
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexWriter
 from headwater.indexes.memory_tables import MemoryTables

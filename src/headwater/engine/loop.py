@@ -116,13 +116,11 @@ class Loop:
         """Why the loop ended by itself, if it did."""
         return self._rejections.too_many
 
-    async def run(self, goal: Mapping[int, int] | None = None) -> None:
-        """Run until stopped, until too much is rejected, or until everything before `goal` (partition -> offset) is
-        committed.
+    async def run(self) -> None:
+        """Run until stopped, until too much is rejected, or until the goal is reached, if there is one.
 
         What is in flight at the end is finished and settled first. Raise whatever a port raises, but Retry and Lost.
         """
-        self._goal = goal
         self._start("wake", self._wake.wait(), lambda _: self._wake.clear())
         try:
             while True:
@@ -140,6 +138,11 @@ class Loop:
         self._stopping = True
         self._wake.set()
 
+    def aim(self, goal: Mapping[int, int]) -> None:
+        """End when everything before these offsets (by partition) is committed."""
+        self._goal = goal
+        self._wake.set()
+
     @property
     def looks_elsewhere(self) -> bool:
         """Whether the goal is about partitions too that are not this worker's at the moment."""
@@ -154,13 +157,24 @@ class Loop:
         """Tell whether the change there is being worked on again already."""
         return place in self._retaken
 
-    def retake(self, changes: Sequence[Waiting]) -> None:
-        """Work on changes again that were dead: straight through the fence, not through the log."""
-        for change in changes:
-            if change.place not in self._retaken:
-                self._retaken.add(change.place)
-                self._ordering.arrive(screen(self._recipe, change)[0])
-        self._wake.set()
+    def retake(self, change: Waiting) -> None:
+        """Work on a change again that was dead: straight through the fence, not through the log."""
+        if change.place not in self._retaken:
+            self._retaken.add(change.place)
+            self._ordering.arrive(screen(self._recipe, change)[0])
+            self._wake.set()
+
+    def holds(self, partition: int) -> bool:
+        """Tell whether a partition is this worker's."""
+        return self._frontier.has([partition])
+
+    @property
+    def has_room(self) -> bool:
+        """Whether more may be held."""
+        return (
+            self._ordering.size_bytes + self._removing_bytes < self._limits.waiting_bytes
+            and self._frontier.open_count + len(self._retaken) < self._limits.open_records
+        )
 
     # --- what to begin
 
@@ -191,16 +205,10 @@ class Loop:
 
     async def _poll(self) -> Batch:
         limits = self._limits
-        if self._room():
+        if self.has_room:
             return await self._reader.poll(limits.poll_records, limits.poll_bytes, limits.poll_wait_s)
         # Without room for records the news of the assignment are heard all the same: others wait for their share.
         return await self._reader.poll(0, 0, limits.full_wait_s)
-
-    def _room(self) -> bool:
-        return (
-            self._ordering.size_bytes + self._removing_bytes < self._limits.waiting_bytes
-            and self._frontier.open_count < self._limits.open_records
-        )
 
     def _owes(self) -> bool:
         return bool(self._receipts) or self._running["settle"] > 0 or bool(self._frontier.settled())

@@ -12,7 +12,8 @@ import msgspec
 from headwater.clock import Clock, SystemClock
 from headwater.embedding.port import Description, Embedded, Embedder
 from headwater.engine.loop import Limits
-from headwater.engine.supervisor import Ended, Machine, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import Ended, Machine, StreamWorker
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexReader, MemoryIndexWriter
 from headwater.indexes.memory_tables import MemoryTables
 from headwater.indexes.port import IndexCatalogue, IndexReader, IndexWriter, Stored

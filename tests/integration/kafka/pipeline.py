@@ -16,7 +16,8 @@ from confluent_kafka.cimpl import NewPartitions
 
 from headwater.clock import SystemClock, SystemIds
 from headwater.engine.loop import Limits
-from headwater.engine.supervisor import Ended, Machine, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import Ended, Machine, StreamWorker
 from headwater.errors import Unreachable
 from headwater.indexes.port import IndexWriter, Stored
 from headwater.indexes.sqlite import SqliteCatalogue, SqliteIndexReader, SqliteIndexWriter

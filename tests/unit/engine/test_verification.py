@@ -14,7 +14,8 @@ from headwater.clock import SystemClock, SystemDice, SystemIds
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.engine.repair import Tools, repair
-from headwater.engine.supervisor import End, Ended, Machine, StreamPorts, StreamWorker
+from headwater.engine.stream import StreamPorts
+from headwater.engine.supervisor import End, Ended, Machine, StreamWorker
 from headwater.engine.verification import Kind, Subject, Verification, verify
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexReader, MemoryIndexWriter, MemoryTables
 from headwater.indexes.memory_tables import Key, _Held, _Space

@@ -1,0 +1,39 @@
+"""What a stream's worker works with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from headwater.embedding.port import Embedder
+from headwater.engine.ordering import Waiting
+from headwater.indexes.port import IndexCatalogue, IndexWriter
+from headwater.log.port import Ledger, LogHistory, LogReader, Registry
+from headwater.model.change import Record
+from headwater.model.document import Recipe
+from headwater.model.registry import Epoch
+from headwater.sources.port import Source
+
+
+class StreamPorts(msgspec.Struct, frozen=True):
+    """All that a stream's worker works with.
+
+    `open_reader` joins the group anew: a reader tells of its assignment once, so each session has its own. `recipe`
+    makes the recipe with a number, `decode` reads a record. `offsets_apart` as in `Situation`.
+    """
+
+    name: str
+    open_reader: Callable[[], LogReader]
+    history: LogHistory
+    ledger: Ledger
+    registry: Registry
+    catalogue: IndexCatalogue
+    writer: IndexWriter
+    embedder: Embedder
+    recipe: Callable[[int], Recipe]
+    decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
+    source: Source | None = None
+    rescan_s: float = 10.0
+    generation: int = 1
+    offsets_apart: bool = False

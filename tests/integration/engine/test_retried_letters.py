@@ -1,0 +1,65 @@
+"""Retried dead letters among several workers: each is worked on by whoever has its partition, and by nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from headwater.engine.loop import Limits
+from headwater.engine.supervisor import End
+from headwater.model.receipt import DeadState
+from tests.integration.engine.harness import GENERATION, STREAM, Stream, play
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_of_two_workers_one_takes_a_letter(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d", "A!"))
+        await stream.once()
+        stream.model.texts.clear()
+        workers = [stream.worker() for _ in range(2)]
+        running = [asyncio.ensure_future(worker.run(once=False)) for worker in workers]
+        await stream.say(("e", "B"))
+        await stream.until(lambda: _shows(stream, "e"))
+        stream.model.texts.clear()
+        (letter,) = await stream.letters()
+        ledger = stream.log.ledger(STREAM, GENERATION)
+        assert await ledger.move("d", letter.version, DeadState.OPEN, DeadState.RETRYING)
+        await stream.until(lambda: _tried(stream, 2))
+        await stream.clock.sleep(0.3)  # several looks of the other one
+        assert await _tried(stream, 2)
+        # Before a text is blamed, a known good one is tried: so many were blamed.
+        assert sum(len(text) > 1 for text in stream.model.texts) == 1
+        for worker in workers:
+            worker.stop()
+        assert {it.end for it in await asyncio.gather(*running)} == {End.STOPPED}
+
+    play(kind, tmp_path, story)
+
+
+def test_more_letters_than_there_is_room_for_are_all_retried_before_the_goal_is_reached(tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        names = [f"d{it}" for it in range(12)]
+        await stream.say(*((name, "A!") for name in names))
+        await stream.worker(limits=Limits(poll_wait_s=0.05)).run(once=True)
+        ledger = stream.log.ledger(STREAM, GENERATION)
+        for letter in await stream.letters():
+            assert await ledger.move(letter.document, letter.version, DeadState.OPEN, DeadState.RETRYING)
+        stream.model.inner.healed = True
+        ended = await stream.worker(limits=Limits(poll_wait_s=0.05, open_records=3)).run(once=True)
+        assert ended.end is End.DONE
+        assert sorted(await stream.shown()) == sorted(names)
+        assert {it.state for it in await stream.letters()} == {DeadState.SETTLED}
+
+    play("memory", tmp_path, story)
+
+
+async def _shows(stream: Stream, document: str) -> bool:
+    return document in await stream.shown()
+
+
+async def _tried(stream: Stream, times: int) -> bool:
+    (letter,) = await stream.letters()
+    return (letter.state, letter.attempts) == (DeadState.OPEN, times)
