@@ -119,19 +119,37 @@ def test_a_file_over_the_limit_is_a_dead_letter_until_it_fits(cli: WatchedCli, k
         assert set(cli.texts()) == {"a.md"}
         (reason,) = cli.dead().values()
         assert "larger than a record of the log may be" in reason
-    # The folder for claims is not made, since it may only not be mounted yet: that is waited for.
+    # The folder for claims is not made, nor is its marker, since it may only not be mounted yet: that is waited for.
     configure(cli, kafka, prefix, log=", largest: 20KiB, oversized: {claim_check: ./claims}", stream=stream)
-    said = cli("run", "--once", "--timeout", "1s", code=4).stderr
-    assert "make it, or mount it" in said
-    (cli.folder / "claims").mkdir()
+    claims, share = cli.folder / "claims", cli.folder / "share"
+    for _ in ("there is none", "there is an empty one"):
+        said = cli("run", "--once", "--timeout", "1s", code=4).stderr
+        assert f"touch {claims}/.headwater-claims" in said
+        assert f"touch {claims}/.headwater-claims" in cli("doctor", code=1).stdout
+        assert not claims.exists() or list(claims.iterdir()) == []
+        claims.mkdir(exist_ok=True)
+    (claims / ".headwater-claims").touch()
+    assert "ok       claims: " in cli("doctor").stdout
     cli("run", "--once")
     assert set(cli.texts()) == {"a.md", "large.md"}
     assert "holds what its log says" in cli("verify", "notes").stdout
-    (kept,) = (cli.folder / "claims").iterdir()
+    # A replay while the share is not mounted waits for it: what lies there is not lost.
+    claims.rename(share)
+    claims.mkdir()
+    log = ", oversized: {claim_check: ./claims}"
+    configure(cli, kafka, prefix, log, f"{stream}, index: 'sqlite:///unmounted.db'")
+    assert "Mount it" in cli("run", "--once", "--timeout", "1s", code=4).stderr
+    assert "claim check's folder" not in str(cli.dead())
+    claims.rmdir()
+    share.rename(claims)
+    cli("run", "--once")
+    assert set(cli.texts()) == {"a.md", "large.md"}
+    assert cli.dead() == {}
+    (kept,) = set(claims.iterdir()) - {claims / ".headwater-claims"}
     kept.write_bytes(kept.read_bytes()[:-1])
     # A replay finds the damage: that document is a dead letter, and the other is there.
     cli.write("docs/b.md", f"more {MARKER}")
-    configure(cli, kafka, prefix, ", oversized: {claim_check: ./claims}", f"{stream}, index: 'sqlite:///new.db'")
+    configure(cli, kafka, prefix, log, f"{stream}, index: 'sqlite:///new.db'")
     cli("run", "--once")
     assert set(cli.texts()) == {"a.md", "b.md"}
 

@@ -61,7 +61,8 @@ async def _kafka(site: Site) -> Examination:
 
     log = kafka_of(site.settings)
     policy, streams = topics_of(site.settings, log)
-    subject = KafkaSubject(policy, streams, log.receipts == "transactional", log.rebalance == "consumer")
+    claims = None if log.oversized == "reject" else log.oversized.claim_check
+    subject = KafkaSubject(policy, streams, log.receipts == "transactional", log.rebalance == "consumer", claims)
     async with connected(site) as admin:
         return await examine(admin, subject, site.clock)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError, Retry, Unreachable
+from headwater.log import claims
 from headwater.log.acls import Grant, Resource, Role, grants
 from headwater.log.health import (
     FoundBrokers,
@@ -14,6 +17,7 @@ from headwater.log.health import (
     FoundStream,
     away,
     judge_brokers,
+    judge_claims,
     judge_clock,
     judge_rights,
     judge_steps,
@@ -41,6 +45,7 @@ class KafkaSubject:
     streams: Sequence[StreamLog]
     transactional: bool
     consumer_protocol: bool
+    claims: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +58,12 @@ class Examination:
 
 async def examine(admin: KafkaAdmin, subject: KafkaSubject, clock: Clock) -> Examination:
     """Look at everything, change nothing. Raises nothing for what it finds."""
+    findings = [judge_claims(await asyncio.to_thread(claims.look, subject.claims))] if subject.claims else []
     try:
         brokers = await admin.brokers()
     except (Retry, Unreachable) as error:
-        return Examination([_away(error)], reached=False)
-    findings = judge_brokers(brokers, transactional=subject.transactional, consumer_protocol=subject.consumer_protocol)
+        return Examination([_away(error), *findings], reached=False)
+    findings += judge_brokers(brokers, transactional=subject.transactional, consumer_protocol=subject.consumer_protocol)
     try:
         findings += await _topics(admin, subject, brokers, clock)
     except HeadwaterError as error:

@@ -1,28 +1,50 @@
 """Claim checks: what is too large for a record lies in a folder, under its digest, and the record says so.
 
 Nothing in the folder is ever changed or removed: what the log replays must still be there.
+
+Where nothing is mounted there is still a folder, an empty one. So the real one holds a marker, which a person makes and
+Headwater never does: whatever made it by itself would sooner or later make it beneath a share that is away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 from headwater.clock import Ids
 from headwater.errors import Reject, Retry
 from headwater.log.codecs.oversized import Claim, claim_of, claimed, met, size_of, unmet
+from headwater.log.health import FoundClaims
 from headwater.log.port import LogWriter, SourcePosition
 from headwater.model.change import Outgoing, Record
 
 #: What a reader holds at a time of what it fetched; one larger change alone is not too much.
 HELD_BYTES = 8 << 20
+#: A file of this name says that the folder is the one that is meant.
+MARKER = ".headwater-claims"
+
+
+def look(root: Path) -> FoundClaims:
+    """Return what there is of a folder. Writes nothing."""
+    fault, writable = "", False
+    try:
+        with _opened(root) as folder:
+            writable = os.access(".", os.W_OK | os.X_OK, dir_fd=folder)
+    except OSError as error:
+        fault = _told(error)
+    return FoundClaims(str(root), fault, _cure(root), writable)
 
 
 class ClaimFolder:
-    """A folder that all workers and publishers see. It is never made: one that is not there may not be mounted yet."""
+    """A folder that all workers and publishers see. Without its marker it is away."""
 
     def __init__(self, root: Path, ids: Ids) -> None:
         self._root = root
@@ -35,9 +57,9 @@ class ClaimFolder:
         """Keep bytes, durably. Raise Retry when the folder is away or full."""
         claim = Claim(hashlib.sha256(value).hexdigest(), len(value))
         try:
-            self._check()
-            if self._read(claim) != value:
-                self._write(claim, value)
+            with _opened(self._root) as folder:
+                if _read(folder, claim) != value:
+                    self._write(folder, claim, value)
         except OSError as error:
             raise self._away(error) from error
         return claim
@@ -45,45 +67,74 @@ class ClaimFolder:
     def get(self, claim: Claim) -> bytes:
         """Return the bytes. Raise Reject when they are not there or damaged, Retry when the folder is away."""
         try:
-            value = self._read(claim)
-            if value is None:
-                self._check()
-                raise Reject(f"its bytes are not in the claim check's folder: sha256:{claim.digest}")
+            with _opened(self._root) as folder:
+                value = _read(folder, claim)
         except OSError as error:
             raise self._away(error) from error
+        if value is None:
+            raise Reject(f"its bytes are not in the claim check's folder: sha256:{claim.digest}")
         if hashlib.sha256(value).hexdigest() != claim.digest:
             raise Reject(f"its bytes in the claim check's folder are damaged: sha256:{claim.digest}")
         return value
 
-    def _check(self) -> None:
-        if not self._root.is_dir():
-            raise Retry(f"the claim check's folder {self._root}", "it is not there: make it, or mount it")
-
-    def _read(self, claim: Claim) -> bytes | None:
+    def _write(self, folder: int, claim: Claim, value: bytes) -> None:
+        unfinished = f".{claim.digest}.{self._ids.identity()}"
         try:
-            with (self._root / claim.digest).open("rb") as file:
-                return file.read(claim.size + 1)
-        except FileNotFoundError:
-            return None
-
-    def _write(self, claim: Claim, value: bytes) -> None:
-        unfinished = self._root / f".{claim.digest}.{self._ids.identity()}"
-        try:
-            with unfinished.open("xb") as file:
+            with _file(folder, unfinished, "xb") as file:
                 file.write(value)
                 file.flush()
                 os.fsync(file.fileno())
-            unfinished.rename(self._root / claim.digest)
-        finally:
-            unfinished.unlink(missing_ok=True)
-        folder = os.open(self._root, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            os.rename(unfinished, claim.digest, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(unfinished, dir_fd=folder)
+            raise
+        os.fsync(folder)
 
     def _away(self, error: OSError) -> Retry:
-        return Retry(f"the claim check's folder {self._root}", error.strerror or type(error).__name__)
+        said = _told(error)
+        if isinstance(error, FileNotFoundError):
+            said += f". {_cure(self._root)}"
+        return Retry(f"the claim check's folder {self._root}", said)
+
+
+@contextmanager
+def _opened(root: Path) -> Iterator[int]:
+    """Open a folder that has its marker; else raise OSError. What is done in it stays in it, whatever is mounted or
+    unmounted meanwhile.
+    """
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            os.stat(MARKER, dir_fd=folder)
+        except FileNotFoundError as error:
+            what = f"there is no {MARKER} in it, as where nothing is mounted"
+            raise FileNotFoundError(errno.ENOENT, what) from error
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _file(folder: int, name: str, mode: str) -> IO[bytes]:
+    return open(name, mode, opener=partial(os.open, mode=0o666, dir_fd=folder))
+
+
+def _read(folder: int, claim: Claim) -> bytes | None:
+    try:
+        with _file(folder, claim.digest, "rb") as file:
+            return file.read(claim.size + 1)
+    except FileNotFoundError:
+        return None
+
+
+def _told(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+def _cure(root: Path) -> str:
+    """Return what a person does about a folder that is away."""
+    new = f"mkdir -p {shlex.quote(str(root))} && touch {shlex.quote(str(root / MARKER))}"
+    return f"Mount it. Only a new one is made, once for all machines: `{new}`"
 
 
 class LimitedWriter:

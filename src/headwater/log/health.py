@@ -51,6 +51,16 @@ class FoundStream:
     transactions: str | None = None
 
 
+@dataclass(frozen=True)
+class FoundClaims:
+    """The folder of the claim check. `fault` is why it is away, empty when it is there; `cure` is what helps then."""
+
+    folder: str
+    fault: str
+    cure: str
+    writable: bool
+
+
 def away(cause: str, cure: str) -> Finding:
     """Return the finding that no broker can be used."""
     why = "without its log a stream stands still: nothing is lost, and nothing becomes searchable"
@@ -78,6 +88,17 @@ def advice(cause: str) -> str:
         "Check log.url, and log.security.protocol: a listener that asks for TLS does not answer other clients. "
         "Then that the brokers' advertised listeners can be reached from here"
     )
+
+
+def judge_claims(found: FoundClaims) -> Finding:
+    """Judge whether what is too large for a record can be kept, and found again."""
+    check, folder = "claims", found.folder
+    if found.fault:
+        return failure(check, folder, found.fault, "what is too large for a record waits for it", found.cure)
+    if not found.writable:
+        why = "what is read from here is found, and what is published from here waits where it is over log.largest"
+        return warning(check, folder, "nothing can be written to it", why, "Let this user write to it, and mount it so")
+    return in_order(check, folder, "it is there, with its marker, and can be written to")
 
 
 def judge_brokers(found: FoundBrokers, *, transactional: bool, consumer_protocol: bool) -> list[Finding]:

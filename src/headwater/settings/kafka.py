@@ -55,7 +55,8 @@ class ClaimCheckSettings(Section):
     """What is too large for a record stays in a folder, and the record says where."""
 
     claim_check: Folder = Field(
-        description="The folder for bodies too large for a record; all workers and publishers must see it."
+        description="The folder for bodies too large for a record, with a file `.headwater-claims` that you make; all "
+        "workers and publishers must see it."
     )
 
 

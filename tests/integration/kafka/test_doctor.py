@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
@@ -232,3 +233,10 @@ def test_a_cluster_that_lost_a_broker(kafka_cluster: Cluster) -> None:
         return {(it.check, it.severity) for it in found} == {("replicas", Severity.WARNING)}
 
     until(only_replicas, within_s=60)
+
+
+def test_the_folder_of_the_claim_check_is_looked_at_even_without_brokers(tmp_path: Path) -> None:
+    examination = examined(Kafka("127.0.0.1:1"), replace(subject_of(), claims=tmp_path))
+    assert not examination.reached
+    assert [finding.check for finding in wrong(examination)] == ["brokers", "claims"]
+    assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -11,7 +14,7 @@ import pytest
 
 from headwater.clock import SystemClock, SystemIds
 from headwater.errors import Reject, Retry
-from headwater.log.claims import HELD_BYTES, ClaimFolder, Claims, LimitedWriter
+from headwater.log.claims import HELD_BYTES, MARKER, ClaimFolder, Claims, LimitedWriter, look
 from headwater.log.codecs.json import decode, delete, upsert
 from headwater.log.codecs.oversized import (
     CLAIM_HEADER,
@@ -37,7 +40,14 @@ LARGE = "word " * 1000
 @pytest.fixture
 def folder(tmp_path: Path) -> ClaimFolder:
     (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / MARKER).touch()
     return ClaimFolder(tmp_path / "claims", SystemIds())
+
+
+def kept_in(folder: Path) -> Path:
+    """Return the one file that is kept there; nothing unfinished may lie beside it."""
+    (kept,) = set(folder.iterdir()) - {folder / MARKER}
+    return kept
 
 
 def record(change: Outgoing, offset: int = 0) -> Record:
@@ -109,7 +119,7 @@ def test_a_claim_is_whole_again_with_the_digest_of_the_real_body(folder: ClaimFo
     assert isinstance(small, Change)
     assert isinstance(again, Change)
     assert again.digest == whole.digest
-    (kept,) = (tmp_path / "claims").iterdir()
+    kept = kept_in(tmp_path / "claims")
     assert kept.read_bytes() == change.value
     raw = bench.raw()[0]
     assert size_of(Outgoing(raw.key, raw.value, raw.headers)) < LIMIT
@@ -123,7 +133,7 @@ def test_a_claim_is_whole_again_with_the_digest_of_the_real_body(folder: ClaimFo
 def test_a_claim_that_is_missing_or_damaged_is_a_dead_letter_with_a_reason(folder: ClaimFolder, tmp_path: Path) -> None:
     bench = Bench(folder)
     bench.append(upsert("a", LARGE, 1), upsert("b", "small", 1))
-    (kept,) = (tmp_path / "claims").iterdir()
+    kept = kept_in(tmp_path / "claims")
     whole = kept.read_bytes()
     for damage in (whole[:-1], whole + b"x", b"X" + whole[1:], b""):
         kept.write_bytes(damage)
@@ -141,17 +151,88 @@ def test_a_claim_that_is_missing_or_damaged_is_a_dead_letter_with_a_reason(folde
     assert all(isinstance(it, Change) for it in bench.read())
 
 
-def test_a_folder_that_is_away_is_waited_for(tmp_path: Path) -> None:
-    away = ClaimFolder(tmp_path / "claims", SystemIds())
-    bench = Bench(away)
-    with pytest.raises(Retry, match="make it, or mount it"):
-        bench.append(upsert("a", LARGE, 1))
-    assert bench.raw() == []
-    (tmp_path / "claims").mkdir()
+def test_a_folder_without_its_marker_is_away_and_stays_as_it_is(tmp_path: Path) -> None:
+    root = tmp_path / "claims"
+    folder = ClaimFolder(root, SystemIds())
+    claim = Claim(hashlib.sha256(b"x").hexdigest(), 1)
+    made = f"`mkdir -p {root} && touch {root / MARKER}`"
+    for _ in ("there is none", "there is an empty one"):
+        with pytest.raises(Retry) as put:
+            folder.put(b"x")
+        with pytest.raises(Retry) as got:
+            folder.get(claim)
+        assert put.value.cause == got.value.cause
+        assert made in put.value.cause
+        assert look(root).fault in put.value.cause
+        assert not root.exists() or list(root.iterdir()) == []
+        root.mkdir(exist_ok=True)
+    assert MARKER in look(root).fault
+    (root / MARKER).touch()
+    assert look(root).fault == ""
+    with pytest.raises(Reject, match="not in the claim check's folder"):
+        folder.get(claim)
+    assert folder.get(folder.put(b"x")) == b"x"
+
+
+def test_a_share_that_is_unmounted_is_waited_for_and_nothing_becomes_a_dead_letter(
+    folder: ClaimFolder, tmp_path: Path
+) -> None:
+    bench = Bench(folder)
     bench.append(upsert("a", LARGE, 1))
-    (tmp_path / "claims").rename(tmp_path / "elsewhere")
-    with pytest.raises(Retry, match="it is not there"):
+    (tmp_path / "claims").rename(tmp_path / "share")
+    (tmp_path / "claims").mkdir()  # the mount point
+    with pytest.raises(Retry, match="Mount it"):
         bench.read()
+    with pytest.raises(Retry, match="Mount it"):
+        bench.append(upsert("b", LARGE, 1))
+    assert len(bench.raw()) == 1
+    (tmp_path / "claims").rmdir()
+    (tmp_path / "share").rename(tmp_path / "claims")
+    bench.append(upsert("b", LARGE, 1))
+    assert all(isinstance(it, Change) for it in bench.read())
+
+
+def test_bytes_stay_out_of_what_was_under_the_share_when_it_goes_in_the_middle(tmp_path: Path) -> None:
+    root, share = tmp_path / "claims", tmp_path / "share"
+    root.mkdir()
+    (root / MARKER).touch()
+
+    class Unmounting(SystemIds):
+        """The file's name is chosen after the folder was looked at."""
+
+        def identity(self) -> str:
+            root.rename(share)
+            root.mkdir()
+            return super().identity()
+
+    ClaimFolder(root, Unmounting()).put(b"x")
+    assert list(root.iterdir()) == []
+    assert kept_in(share).read_bytes() == b"x"
+
+
+def test_what_cannot_be_written_leaves_nothing_behind(
+    folder: ClaimFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(Retry) as raised:
+            folder.put(b"x")
+    assert raised.value.cause == "No space left on device"
+    assert [*(tmp_path / "claims").iterdir()] == [tmp_path / "claims" / MARKER]
+
+
+def test_what_a_folder_is_found_to_be(folder: ClaimFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folder.put(b"x")
+    root = tmp_path / "claims"
+    assert (look(root).fault, look(root).writable) == ("", True)
+    (tmp_path / "file").touch()
+    assert look(tmp_path / "file").fault == "Not a directory"
+    # Whoever runs as root may write everywhere, so the system's answer is given here.
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert (look(root).fault, look(root).writable) == ("", False)
 
 
 def test_a_reader_holds_a_bounded_number_of_bytes_and_loses_nothing(folder: ClaimFolder) -> None:

@@ -8,10 +8,12 @@ import pytest
 
 from headwater.log.health import (
     FoundBrokers,
+    FoundClaims,
     FoundGroup,
     FoundStream,
     away,
     judge_brokers,
+    judge_claims,
     judge_clock,
     judge_rights,
     judge_steps,
@@ -57,6 +59,8 @@ def test_what_is_wrong_has_a_reason_and_a_next_step() -> None:
         *judge_topic(replace(with_config(min_insync_replicas="4"), leaderless=1), 3),
         *judge_stream(replace(STREAM, group=FoundGroup("g", 0, {0: 1}), transactions="denied")),
         judge_rights("t", frozenset({"Read"}), frozenset()),
+        judge_claims(FoundClaims("/share", "it is not there", "mount it", writable=False)),
+        judge_claims(FoundClaims("/share", "", "mount it", writable=False)),
     ]
     assert len(wrong(findings)) > 6
     for finding in findings:
@@ -233,3 +237,12 @@ def test_a_record_from_the_future_shows_that_the_brokers_clock_is_ahead() -> Non
 def test_brokers_that_are_away(cause: str, says: str) -> None:
     assert says in away(cause, "").next
     assert away(cause, "Check this").next == "Check this"
+
+
+@pytest.mark.parametrize(
+    ("fault", "writable", "severity"), [("", True, OK), ("", False, WARNING), ("it is not there", False, ERROR)]
+)
+def test_the_folder_of_the_claim_check(fault: str, writable: bool, severity: Severity) -> None:
+    finding = judge_claims(FoundClaims("/share", fault, "mount it", writable))
+    assert (finding.check, finding.subject, finding.severity) == ("claims", "/share", severity)
+    assert (finding.next == "mount it") == bool(fault)
