@@ -61,6 +61,10 @@ class Journal(Protocol):
         """Return what reads a stream's records."""
         ...
 
+    def uncompacted(self, stream: str) -> str:
+        """Say why a stream's log must not be compacted; empty where it may be."""
+        ...
+
     async def prepare(self) -> None:
         """Make what a worker or a publisher needs and nobody has made yet, as far as the log lets it."""
         ...
@@ -127,6 +131,9 @@ class SqliteJournal:
         from headwater.log.codecs.json import decode
 
         return decode
+
+    def uncompacted(self, stream: str) -> str:  # noqa: ARG002 (whatever the stream: nothing compacts this log)
+        return ""
 
     async def prepare(self) -> None:
         return  # the file and its streams are made on first use
@@ -241,6 +248,9 @@ class KafkaJournal:
         settings = self._settings.streams[stream]
         return settings.topic.layout(settings.version) if settings.topic else None
 
+    def uncompacted(self, stream: str) -> str:
+        return _uncompacted(self._layout(stream))
+
     def _registered(self, stream: str) -> bool:
         layout = self._layout(stream)
         return layout is not None and (layout.key_registered or layout.value_registered)
@@ -281,12 +291,8 @@ class KafkaJournal:
         policy, streams = topics_of(self._settings, self._kafka)
         admin = KafkaAdmin(self._kafka.client(), self._clock)
         try:
-            known, absent = await measured(admin, streams)
-            if absent:
-                cure = "The system that writes it makes it: check `topic:` and the rights on it"
-                raise Unreachable("kafka", f"no such topic: {', '.join(absent)}", cure)
-            if any(self._registered(stream) for stream in self._settings.streams):
-                await self._schema_registry().check()
+            # A stream whose topic another system has not made yet halts by itself: the others go on.
+            known, _ = await measured(admin, streams)
             specs = topic_specs(policy, known)
             missing = {spec.name for spec in specs} - set(await admin.topics(spec.name for spec in specs))
             # Only what is not there: how existing topics are set is for `headwater topics apply`, and a person.
@@ -316,10 +322,18 @@ def topics_of(settings: Settings, kafka: KafkaSettings) -> tuple[Policy, list[St
 
     policy = Policy(kafka.prefix, kafka.replication, kafka.cleanup, kafka.keep_s, kafka.largest_bytes)
     streams = [
-        StreamLog(name, it.partitions, it.replay_s, it.topic.name if it.topic else None)
+        StreamLog(name, it.partitions, it.replay_s, it.topic.name, _uncompacted(it.topic.layout(it.version)))
+        if it.topic
+        else StreamLog(name, it.partitions, it.replay_s)
         for name, it in settings.streams.items()
     ]
     return policy, streams
+
+
+def _uncompacted(layout: Layout | None) -> str:
+    from headwater.log.codecs.layout import compaction_problem_of
+
+    return compaction_problem_of(layout) if layout else ""
 
 
 def _group(stream: str) -> str:

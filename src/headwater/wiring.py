@@ -199,6 +199,7 @@ class Site:
             rescan_s=folder.rescan_s if folder else 10.0,
             generation=GENERATION,
             offsets_apart=self.journal.offsets_apart,
+            uncompacted=self.journal.uncompacted(stream),
         )
 
     def machine(self, emit: Emit) -> Machine:

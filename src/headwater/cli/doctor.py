@@ -57,13 +57,23 @@ async def _doctor(config: Path, json: bool) -> int:
 
 
 async def _kafka(site: Site) -> Examination:
+    from contextlib import AsyncExitStack
+
     from headwater.doctor.kafka import KafkaSubject, examine
 
     log = kafka_of(site.settings)
     policy, streams = topics_of(site.settings, log)
     claims = None if log.oversized == "reject" else log.oversized.claim_check
-    subject = KafkaSubject(policy, streams, log.receipts == "transactional", log.rebalance == "consumer", claims)
-    async with connected(site) as admin:
+    async with connected(site) as admin, AsyncExitStack() as opened:
+        schemas = None
+        if log.registry:
+            from headwater.log.schema_registry import HttpSchemaRegistry
+
+            schemas = HttpSchemaRegistry(log.registry.url, log.registry.login, log.registry.ca)
+            opened.push_async_callback(schemas.close)
+        subject = KafkaSubject(
+            policy, streams, log.receipts == "transactional", log.rebalance == "consumer", claims, schemas
+        )
         return await examine(admin, subject, site.clock)
 
 

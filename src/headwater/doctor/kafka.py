@@ -11,6 +11,7 @@ from headwater.clock import Clock
 from headwater.errors import HeadwaterError, Retry, Unreachable
 from headwater.log import claims
 from headwater.log.acls import Grant, Resource, Role, grants
+from headwater.log.codecs.schemas import SchemaRegistry
 from headwater.log.health import (
     FoundBrokers,
     FoundGroup,
@@ -34,7 +35,7 @@ from headwater.log.topics import (
     topic_specs,
     transactional_prefix,
 )
-from headwater.observability.findings import Finding, failure
+from headwater.observability.findings import Finding, failure, in_order
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class KafkaSubject:
     transactional: bool
     consumer_protocol: bool
     claims: Path | None = None
+    schemas: SchemaRegistry | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ class Examination:
 async def examine(admin: KafkaAdmin, subject: KafkaSubject, clock: Clock) -> Examination:
     """Look at everything, change nothing. Raises nothing for what it finds."""
     findings = [judge_claims(await asyncio.to_thread(claims.look, subject.claims))] if subject.claims else []
+    if subject.schemas:
+        findings.append(await _schemas(subject.schemas))
     try:
         brokers = await admin.brokers()
     except (Retry, Unreachable) as error:
@@ -70,6 +74,16 @@ async def examine(admin: KafkaAdmin, subject: KafkaSubject, clock: Clock) -> Exa
         cure = error.cure if isinstance(error, Unreachable) else "Mend this first, and ask again"
         findings.append(failure("examination", "kafka", str(error), "what comes after it was not looked at", cure))
     return Examination(findings)
+
+
+async def _schemas(registry: SchemaRegistry) -> Finding:
+    try:
+        await registry.check()
+    except (Retry, Unreachable) as error:
+        why = "records whose schemas are not known yet wait for it"
+        cure = error.cure if isinstance(error, Unreachable) else "Start it, or check log.registry.url"
+        return failure("schema registry", "log.registry", error.cause, why, cure)
+    return in_order("schema registry", "log.registry", "it answers")
 
 
 def _away(error: Retry | Unreachable) -> Finding:

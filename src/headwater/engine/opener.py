@@ -176,6 +176,9 @@ class Opener:
         life_s = await self._patience.call(self._ports.history.marker_life_s)
         caught = {}
         if life_s is not None:
+            if why := self._ports.uncompacted:
+                path = f"streams.{self._ports.name}.version"
+                raise Misconfigured(path, "a topic that is not compacted", "a compacted one", hint=why)
             for partition, offset in starts.items():
                 marks, stood = watermarks[partition], offset if partition in fed else None
                 known = marks.caught or since_made(generation, now_us, life_s)

@@ -20,7 +20,8 @@ class StreamPorts(msgspec.Struct, frozen=True):
     """All that a stream's worker works with.
 
     `open_reader` joins the group anew: a reader tells of its assignment once, so each session has its own. `recipe`
-    makes the recipe with a number, `decode` reads a record. `offsets_apart` as in `Situation`.
+    makes the recipe with a number, `decode` reads a record. `offsets_apart` as in `Situation`. `uncompacted` is why its
+    log must not be compacted; empty where it may be.
     """
 
     name: str
@@ -37,3 +38,4 @@ class StreamPorts(msgspec.Struct, frozen=True):
     rescan_s: float = 10.0
     generation: int = 1
     offsets_apart: bool = False
+    uncompacted: str = ""

@@ -286,7 +286,7 @@ def judge_stream(stream: FoundStream) -> list[Finding]:
         if stream.log.topic is not None:
             findings.append(_absent(stream.topic, hidden=topic is not None))
     else:
-        findings += [*_kept(stream, topic), *_read(stream, topic)]
+        findings += [*_whole(stream, topic), *_kept(stream, topic), *_read(stream, topic)]
     if stream.transactions:
         findings.append(
             failure(
@@ -307,6 +307,17 @@ def _absent(topic: str, *, hidden: bool) -> Finding:
     return failure("topics", topic, "there is no such topic", why, "Check `topic:`; the system that writes it makes it")
 
 
+def _whole(stream: FoundStream, topic: FoundTopic) -> Iterator[Finding]:
+    """Judge whether a topic is compacted of which every record is needed."""
+    if stream.log.uncompacted and "compact" in _policies(topic.config or {}):
+        what = "it is compacted, and the stream takes the order of changes from their envelopes"
+        yield failure("compaction", topic.name, what, "deletes would pass unseen", stream.log.uncompacted)
+
+
+def _policies(config: Mapping[str, str]) -> list[str]:
+    return config.get("cleanup.policy", "delete").replace(" ", "").split(",")
+
+
 def _kept(stream: FoundStream, topic: FoundTopic) -> Iterator[Finding]:
     """Judge retention against the replay budget."""
     config = topic.config
@@ -314,7 +325,7 @@ def _kept(stream: FoundStream, topic: FoundTopic) -> Iterator[Finding]:
         what = "how long changes are kept cannot be read"
         yield warning("retention", topic.name, what, _WHY_KEPT, f"Allow DescribeConfigs: {_RIGHTS}")
         return
-    policies = config.get("cleanup.policy", "delete").replace(" ", "").split(",")
+    policies = _policies(config)
     findings = [
         *(_kept_by_time(stream, topic, config) if "delete" in policies else ()),
         *(_markers_kept(stream, topic, config) if "compact" in policies else ()),

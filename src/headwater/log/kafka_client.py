@@ -111,7 +111,10 @@ def translated(error: KafkaError, doing: str, subject: str = "", group: str = ""
         return Retry(KAFKA, cause)
     if code in MISSING:
         # A broker tells nobody of topics that he may not see.
-        cure = "`headwater topics apply` makes what is missing, `headwater topics acl` prints the rights that it takes"
+        cure = (
+            "`headwater topics apply` makes Headwater's own; another system's is made by whoever writes it: "
+            "check `topic:`. `headwater topics acl` prints the rights that it takes"
+        )
         return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure)
     if code in _OLD:
         found = f"the broker is too old ({doing}: {error.str()})"

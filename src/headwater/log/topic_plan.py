@@ -178,6 +178,8 @@ def _differences(spec: TopicSpec, found: FoundTopic, consent: Consent) -> Iterat
 
 def _growth(spec: TopicSpec, found: FoundTopic, consent: Consent) -> Step:
     detail = f"from {found.partitions} to {spec.partitions} partitions"
+    if spec.multiplies and spec.partitions % found.partitions:
+        return Step(Action.REFUSED, spec, detail, f"Configure a multiple of {found.partitions} partitions")
     if consent.grow:
         return Step(Action.GROW, spec, f"{detail}: a new log epoch begins")
     cure = (

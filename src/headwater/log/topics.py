@@ -70,17 +70,24 @@ class Policy:
 
 @dataclass(frozen=True)
 class StreamLog:
-    """What a stream asks of its log. `topic` is another system's, in place of a topic of changes of Headwater's own."""
+    """What a stream asks of its log. `topic` is another system's, in place of a topic of changes of Headwater's own.
+
+    `uncompacted` is why that must not be compacted; empty where it may be.
+    """
 
     name: str
     partitions: int
     replay_s: float
     topic: str | None = None
+    uncompacted: str = ""
 
 
 @dataclass(frozen=True)
 class TopicSpec:
-    """A topic as it shall be. `reasons` says of each setting why it is as it is."""
+    """A topic as it shall be. `reasons` says of each setting why it is as it is.
+
+    `multiplies`: partitions are only added to a multiple of what there is.
+    """
 
     name: str
     partitions: int
@@ -88,6 +95,7 @@ class TopicSpec:
     config: Mapping[str, str]
     purpose: str
     reasons: Mapping[str, str]
+    multiplies: bool = False
 
 
 def topic_specs(policy: Policy, streams: Iterable[StreamLog]) -> list[TopicSpec]:
@@ -123,12 +131,17 @@ def _changes(policy: Policy, stream: StreamLog) -> TopicSpec:
     name = changes_topic(policy.prefix, stream.name)
     purpose = f"changes of {stream.name}"
     settings = _compacted(stream) if policy.cleanup == "compact" else _kept(policy.keep_s)
-    return _spec(policy, name, stream.partitions, purpose, [*settings, *_common(policy)])
+    # Then a document moves to a new partition or stays. From one old partition to another it would leave changes in
+    # both that no log epoch tells apart, if anything was written before that epoch began.
+    return _spec(policy, name, stream.partitions, purpose, [*settings, *_common(policy)], multiplies=True)
 
 
 def _receipts(policy: Policy, stream: StreamLog) -> TopicSpec:
     name = receipts_topic(policy.prefix, stream.name)
-    return _spec(policy, name, stream.partitions, f"receipts of {stream.name}", [*_kept(None), *_common(policy)])
+    settings = [*_kept(None), *_common(policy)]
+    # They go with the changes: of another system's topic to any number, of our own with what that is held to.
+    own = stream.topic is None
+    return _spec(policy, name, stream.partitions, f"receipts of {stream.name}", settings, multiplies=own)
 
 
 def _whole(policy: Policy, name: str, purpose: str) -> TopicSpec:
@@ -191,7 +204,9 @@ def _in_sync(replication: int | None) -> list[_Setting]:
     return [("min.insync.replicas", "1", f"with replication {replication}, 2 would stop writing when a broker stops")]
 
 
-def _spec(policy: Policy, name: str, partitions: int, purpose: str, settings: list[_Setting]) -> TopicSpec:
+def _spec(
+    policy: Policy, name: str, partitions: int, purpose: str, settings: list[_Setting], *, multiplies: bool = False
+) -> TopicSpec:
     return TopicSpec(
         name=name,
         partitions=partitions,
@@ -199,6 +214,7 @@ def _spec(policy: Policy, name: str, partitions: int, purpose: str, settings: li
         config={setting: value for setting, value, _ in settings},
         purpose=purpose,
         reasons={setting: reason for setting, _, reason in settings},
+        multiplies=multiplies,
     )
 
 

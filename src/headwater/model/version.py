@@ -57,7 +57,9 @@ def compare(left: Version, right: Version) -> int:
         raise Halt(
             "identity-collision",
             f"one document has changes in partitions {left.partition} and {right.partition} of log epoch {left.epoch}",
-            "Key the log by the document id, or declare the source's own order with `version:`",
+            "Key the log by the document id, or declare the source's own order with `version:`. It also happens when "
+            "a topic got partitions, to no multiple of what it had, while it was written to: then publish what is "
+            "current to a new topic, and build a new index from that",
         )
     return (left.offset > right.offset) - (left.offset < right.offset)
 

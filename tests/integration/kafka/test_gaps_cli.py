@@ -130,10 +130,33 @@ def _made(two: Two) -> bool:
     return True
 
 
+def test_a_topic_that_another_system_has_not_made_halts_its_own_stream_only(two: Two) -> None:
+    text = CONFIG.format(bootstrap=two.kafka.bootstrap, prefix=two.prefix, partitions=1)
+    two.cli.write("headwater.yaml", text.replace("partitions: 1", f"topic: {two.prefix}.not-made"))
+    two.publish("whole", "w")
+    said = two.cli("run", "--once", code=4).stderr
+    print(said)
+    assert f"broken halted: kafka: no such topic: {two.prefix}.not-made" in said
+    assert two.found("whole", "the text of w") == {"w"}
+
+
+def test_a_compacted_topic_whose_deletes_carry_their_order_in_the_envelope_is_refused(two: Two) -> None:
+    theirs = two.kafka.topic(config={"cleanup.policy": "compact"})
+    text = CONFIG.format(bootstrap=two.kafka.bootstrap, prefix=two.prefix, partitions=1)
+    stream = f"topic: {{name: {theirs}, envelope: debezium, text: [title]}}, version: source.lsn"
+    two.cli.write("headwater.yaml", text.replace("partitions: 1", stream))
+    said = two.cli("run", "--once", code=3).stderr
+    print(said)
+    assert "streams.broken.version: expected a topic that is not compacted" in said
+    assert "which carries no order" in said
+    judged = two.cli.json("doctor", "--json", code=1)["findings"]
+    assert ["error"] == [it["severity"] for it in judged if it["check"] == "compaction"]
+
+
 def test_partitions_grown_with_topics_apply(two: Two) -> None:
     two.publish("broken", *(f"d{number}" for number in range(20)))
     two.cli("run", "--once")
-    two.configure(3)
+    two.configure(2)
     assert "--grow" in two.cli("topics", "apply", code=1).stdout
     grown = two.cli("topics", "apply", "--grow").stdout
     print(grown)

@@ -160,7 +160,7 @@ def test_a_control_topic_of_others_stops_everything(kafka: Kafka) -> None:
 def test_partitions_are_added_when_it_is_asked_for(kafka: Kafka) -> None:
     cluster = Cluster(kafka)
     cluster.bring()
-    more = StreamLog("docs", 5, 7200.0)
+    more = StreamLog("docs", 6, 7200.0)
     done, left = cluster.bring(stream=more)
     assert (done, actions(left)) == ([], {Action.REFUSED})
     done, left = cluster.bring(Consent(grow=True), more)

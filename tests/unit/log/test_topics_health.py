@@ -175,6 +175,14 @@ def test_another_systems_topic() -> None:
     assert judge_stream(replace(STREAM, changes=None)) == []
 
 
+def test_a_compacted_topic_that_must_not_be() -> None:
+    needs = replace(STREAM, log=replace(DOCS, uncompacted="markers carry no order: leave `version:` out"))
+    compacted = replace(needs, changes=with_config(**{"cleanup.policy": "compact"}))
+    assert ("compaction", ERROR) in wrong(judge_stream(compacted))
+    assert ("compaction", ERROR) not in wrong(judge_stream(needs))
+    assert ("compaction", ERROR) not in wrong(judge_stream(replace(compacted, log=DOCS)))
+
+
 def test_transactions_that_fail() -> None:
     assert wrong(judge_stream(replace(STREAM, transactions="no rights"))) == [("transactions", ERROR)]
     assert wrong(judge_stream(replace(STREAM, transactions=""))) == []

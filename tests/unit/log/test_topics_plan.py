@@ -76,6 +76,18 @@ def test_partitions_are_added_only_when_told_to() -> None:
     assert actions(fewer, MINE, Consent(grow=True)) == [Action.GROW]
 
 
+def test_partitions_grow_to_a_multiple_or_to_what_another_systems_topic_has() -> None:
+    odd = replace(AS_PLANNED, partitions=3)
+    (step,) = steps(odd, MINE, Consent(grow=True))
+    assert step.action is Action.REFUSED
+    assert "a multiple of 3" in step.cure
+    for topic, action in ((None, Action.REFUSED), ("theirs", Action.GROW)):
+        specs = topic_specs(Policy(replication=3), [StreamLog("docs", 4, 7200.0, topic)])
+        receipts = next(it for it in specs if it.name.endswith(".receipts"))
+        found = replace(odd, name=receipts.name, config=dict(receipts.config))
+        assert actions(found, {receipts.name: "id-1"}, Consent(grow=True), receipts) == [action]
+
+
 def test_partitions_are_never_taken_away() -> None:
     (step,) = steps(replace(AS_PLANNED, partitions=9), MINE, Consent(adopt=True, grow=True, trim=True))
     assert step.action is Action.REFUSED

@@ -81,24 +81,14 @@ def contradiction_of(layout: Layout) -> str | None:
     return None
 
 
-def problem_of(layout: Layout, *, keyed: bool) -> str | None:
-    """Say why this layout needs `version:`, or None. `keyed` is a person's word that one document has one key."""
-    if layout.version or keyed or layout.id == "key":
-        return None
-    return (
-        f"`id: {layout.id}` is not the whole key, so changes of one document may lie in several partitions, where the "
-        "log does not order them: name the source's own order with `version:`"
-    )
-
-
-def compaction_problem_of(layout: Layout) -> str | None:
-    """Say why a compacted topic must not be read with this layout, or None.
+def compaction_problem_of(layout: Layout) -> str:
+    """Say why a compacted topic must not be read with this layout; empty: it may be.
 
     A delete event carries its order, the marker behind it does not, so markers count as older than everything (see
     `decoder`). Compaction takes the event and leaves the marker: then the delete would pass unseen.
     """
     if not layout.version_in_envelope:
-        return None
+        return ""
     return "compaction keeps only the marker of a delete, which carries no order: " + (
         "leave `version:` out, as the whole key orders the changes"
         if layout.id == "key"
