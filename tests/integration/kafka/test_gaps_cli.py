@@ -150,7 +150,7 @@ def test_a_compacted_topic_whose_deletes_carry_their_order_in_the_envelope_is_re
     assert "streams.broken.version: expected a topic that is not compacted" in said
     assert "which carries no order" in said
     judged = two.cli.json("doctor", "--json", code=1)["findings"]
-    assert ["error"] == [it["severity"] for it in judged if it["check"] == "compaction"]
+    assert [it["severity"] for it in judged if it["check"] == "compaction"] == ["error"]
 
 
 def test_partitions_grown_with_topics_apply(two: Two) -> None:
