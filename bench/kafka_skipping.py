@@ -105,7 +105,7 @@ def _bare(kafka: Kafka, topic: str, take: Callable[[Message], object]) -> float:
     """Consume, and do that with each record; no order, no index, no receipts, no commits."""
     began = 0.0
     left = RECORDS
-    with kafka.consumer([topic], queued_max_messages_kbytes=8192) as consumer:
+    with kafka.consumer([topic], queued_max_messages_kbytes=8192, fetch_queue_backoff_ms=10) as consumer:
         while left:
             messages = consumer.consume(500, 1.0)
             began = began or (time.perf_counter() if messages else 0.0)

@@ -107,7 +107,8 @@ async def _receipts(places: Places) -> tuple[int, list[str]]:
     for partition, mark in marks.items():
         async for record in site.history(STREAM).read(partition, 0, mark.high):
             documents.add(record.key.decode())
-    settled = {receipt.place for document in documents for receipt in await ledger.receipts(document)}
+    receipts = [receipt for document in documents for receipt in await ledger.receipts(document)]
+    settled = {(it.place.partition, it.place.offset) for it in receipts}
     every = {(partition, offset) for partition, mark in marks.items() for offset in range(mark.high)}
     if settled != every:
         wrong.append(f"no receipt: {sorted(every - settled)[:20]}, nobody's receipt: {sorted(settled - every)[:20]}")

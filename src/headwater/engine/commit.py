@@ -12,7 +12,7 @@ from headwater.model.registry import Epoch, epoch_of
 from headwater.model.version import Place
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, gc=False):
     """A change that was read: its mark, when it was read, and whether it is settled."""
 
     offset: int

@@ -51,7 +51,7 @@ class Limits(msgspec.Struct, frozen=True):
     work_documents: int = 64
     work_bytes: int = 1 << 20
     works: int = 3
-    full_wait_s: float = 0.05
+    full_wait_s: float = 0.01
     drain_s: float = 5.0
 
 

@@ -319,7 +319,7 @@ class Survey:
         """Tell whether the log, as far as it reaches back, rules out that this version ever stood in it."""
         place, version = manifest.place, manifest.version
         marks = self._marks.get(place.partition)
-        native = (version.partition, version.offset) == place
+        native = version.place == place
         if marks is None or not native or not self._epochs or place.offset < marks.low:
             return False
         if epoch_of(self._epochs, place) != version.epoch:

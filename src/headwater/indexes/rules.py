@@ -65,7 +65,7 @@ def sight(stored: Iterable[Seen], applied: Iterable[Manifest], log_epoch: int) -
     """Note the furthest places that these manifests came from, read in this log epoch."""
     furthest = {seen.partition: seen for seen in stored}
     for manifest in applied:
-        partition, offset = manifest.place
+        partition, offset = manifest.place.partition, manifest.place.offset
         held = furthest.get(partition)
         if held is None or (log_epoch, offset) > (held.epoch, held.offset):
             witness = witness_of(manifest.id, manifest.body_digest)
@@ -90,7 +90,7 @@ def collectable(manifest: Manifest, floors: Iterable[Floor]) -> bool:
     copy came from.
     """
     version = manifest.version
-    native = version.order == 0 and manifest.place == (version.partition, version.offset)
+    native = version.order == 0 and manifest.place == version.place
     return (
         native
         and manifest.state.fence
@@ -103,7 +103,7 @@ def _not_later(left: Version, right: Version) -> bool:
     # Not `compare`: two versions without an order must keep a fence, not halt its collection.
     if left.epoch != right.epoch:
         return left.epoch < right.epoch
-    return left[:3] == right[:3] and left.offset <= right.offset
+    return (left.order, left.partition) == (right.order, right.partition) and left.offset <= right.offset
 
 
 def matches(payload: Mapping[str, Any], where: Mapping[str, Any]) -> bool:

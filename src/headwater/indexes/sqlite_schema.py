@@ -213,7 +213,7 @@ def write_document(document: Document, generation: int) -> tuple[Any, ...]:
         generation,
         manifest.id.encode(),
         manifest.revision,
-        *manifest.version,
+        *msgspec.structs.astuple(manifest.version),
         manifest.state.value,
         _encode_json(manifest.payload).decode(),
         _encode(list(zip(slots, manifest.chunks, strict=True))),

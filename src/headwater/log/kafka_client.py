@@ -283,6 +283,10 @@ class OnThread:
 
         return await loop.run_in_executor(self._executor, self._translating, doing, insisting, subject)
 
+    def begin(self, work: Callable[[], object]) -> None:
+        """Have `work` done without waiting for it. What it raises is lost: whoever needs it done does it again."""
+        self._executor.submit(work)
+
     def _translating(self, doing: str, work: Callable[[], T], subject: str) -> T:
         self.trouble.check()
         try:

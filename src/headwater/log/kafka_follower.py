@@ -203,7 +203,7 @@ def send(
     *,
     key: bytes | None,
     headers: Headers,
-    on_delivery: Callable[[KafkaError | None, Message], None],
+    on_delivery: Callable[[KafkaError | None, Message], None] | None,
     partition: int = -1,
 ) -> None:
     """Hand one record to a producer, waiting while its queue is full."""

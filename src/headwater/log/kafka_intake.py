@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import CancelledError, Future
 from contextlib import suppress
-from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -20,6 +19,7 @@ from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock
 from headwater.errors import Changed, Halt, HeadwaterError, Retry, Unreachable
+from headwater.log.kafka_buffers import Buffer, drained, full, take
 from headwater.log.kafka_client import (
     KAFKA,
     REQUEST_S,
@@ -34,15 +34,16 @@ from headwater.log.kafka_client import (
 )
 from headwater.log.kafka_history import record_of
 from headwater.log.kafka_statistics import Statistics, measured
-from headwater.log.rules import REBUILD, take_turns
+from headwater.log.rules import REBUILD
 from headwater.model.change import Record
 
 T = TypeVar("T")
 
 _BATCH = 500
 _STEP_S = 0.1
-#: What all buffers together hold, and what each of few partitions may hold at most.
-BUFFERED_BYTES = 8 << 20
+#: How long the thread waits for room before it pauses partitions. The client takes its time to fetch again what it
+#: fetched before, up to a second where all are paused; an engine that merely is busy soon has room.
+_ROOM_S = 0.2
 #: How long a rebalance waits for what is under way to be settled.
 HAND_OVER_S = 10.0
 
@@ -62,18 +63,6 @@ class _Start(NamedTuple):
 
     committed: int
     low: int
-
-
-class _Buffer:
-    """One partition's records that the engine has not taken yet. `end` is where the log ended after them, if known."""
-
-    def __init__(self) -> None:
-        self.records: deque[Record] = deque()
-        self.size_bytes = 0
-        self.paused = False
-        self.end: int | None = None
-        self.next: int = -1
-        self.low = 0  # what lies between `next` and here is no longer in the log
 
 
 class Hold:
@@ -123,7 +112,7 @@ class ConsumerThread:
         self._tell = tell
         self._trouble = Trouble()
         self._lock = threading.Lock()
-        self._buffers: dict[int, _Buffer] = {}
+        self._buffers: dict[int, Buffer] = {}
         self._held: dict[int, int] = {}  # each partition with its assignment's number
         self._assignments = 0
         self._assigned: dict[int, int] = {}
@@ -226,29 +215,16 @@ class ConsumerThread:
         """Return records of all partitions in turns, and the ends that lie behind a gap. News comes before them. Raise
         Halt where the log no longer holds what comes next, unless that was gone over.
         """
-        with self._lock:
-            wanted = sorted(self._buffers)
-            if not wanted or not max_records or self._assigned or self._revoked:
+        with self._moved:
+            if not self._buffers or not max_records or self._assigned or self._revoked:
                 return [], {}
             for partition, buffer in self._buffers.items():
                 if buffer.next < buffer.low:
                     raise self._gap(partition, buffer.next, f"; it begins at {buffer.low}")
-            self._turn = (self._turn + 1) % len(wanted)
-
-            def fetch(partition: int, limit: int) -> Iterable[Record]:
-                return list(islice(self._buffers[partition].records, limit))
-
-            records = take_turns(wanted[self._turn :] + wanted[: self._turn], fetch, max_records, max_bytes)
-            for record in records:
-                buffer = self._buffers[record.partition]
-                buffer.records.popleft()
-                buffer.size_bytes -= record.size_bytes
-                buffer.next = record.offset + 1
-            ends = {}
-            for partition, buffer in self._buffers.items():
-                if not buffer.records and buffer.end is not None and buffer.end > buffer.next:
-                    ends[partition] = buffer.next = buffer.end
-            return records, ends
+            self._turn += 1
+            taken = take(self._buffers, self._turn, max_records, max_bytes)
+            self._moved.notify_all()
+            return taken
 
     def go_over(self, offsets: Mapping[int, int]) -> None:
         """Note that what lies before these offsets is not needed, whether the log holds it or not."""
@@ -330,10 +306,7 @@ class ConsumerThread:
                 if error is not None:
                     buffer.end = message.offset()
                 else:
-                    record = record_of(message)
-                    buffer.records.append(record)
-                    buffer.size_bytes += record.size_bytes
-                    buffer.end = None
+                    buffer.add(record_of(message))
             again = {partition: self._buffers[partition] for partition in stale if partition in self._buffers}
             starts = {partition: max(it.next, it.low) for partition, it in again.items()}
         self._restart(consumer, starts)
@@ -368,18 +341,17 @@ class ConsumerThread:
         return Halt("log-truncation-gap", detail, REBUILD)
 
     def _regulate(self, consumer: Consumer) -> None:
-        """Pause partitions whose buffers are full, and resume those that have room again."""
-        with self._lock:
-            bound = BUFFERED_BYTES // max(1, len(self._buffers))
-            full = [at for at, it in self._buffers.items() if not it.paused and it.size_bytes > bound]
-            room = [at for at, it in self._buffers.items() if it.paused and it.size_bytes <= bound // 2]
-            for partition in (*full, *room):
-                self._buffers[partition].paused = partition in full
+        """Wait a moment for room; then pause partitions whose buffers are full, and resume those that have room."""
+        with self._moved:
+            self._moved.wait_for(lambda: bool(self._work) or self._closing.is_set() or not full(self._buffers), _ROOM_S)
+            wait, go_on = full(self._buffers), drained(self._buffers)
+            for partition in (*wait, *go_on):
+                self._buffers[partition].paused = partition in wait
         with suppress(KafkaException):  # a partition that has just gone needs neither
-            if full:
-                consumer.pause([TopicPartition(self._topic, partition) for partition in full])
-            if room:
-                consumer.resume([TopicPartition(self._topic, partition) for partition in room])
+            if wait:
+                consumer.pause([TopicPartition(self._topic, partition) for partition in wait])
+            if go_on:
+                consumer.resume([TopicPartition(self._topic, partition) for partition in go_on])
 
     def _measure(self, statistics: str) -> None:
         """Take the client's statistics. This is its `stats_cb`, called in the consume calls."""
@@ -416,7 +388,7 @@ class ConsumerThread:
         consumer.resume([TopicPartition(self._topic, partition) for partition in starts])
         with self._lock:
             for partition, (offset, low) in starts.items():
-                buffer = self._buffers[partition] = _Buffer()
+                buffer = self._buffers[partition] = Buffer()
                 buffer.next, buffer.low = offset, low
                 self._assignments += 1
                 self._held[partition] = self._assignments

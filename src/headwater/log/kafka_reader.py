@@ -102,6 +102,8 @@ class KafkaReader:
             "group.id": names.group,
             "max.poll.interval.ms": max(300_000, int(membership.session_timeout_s * 1000)),
             "queued.max.messages.kbytes": 8192,
+            # Whenever that much is there, the client would fetch nothing for a whole second.
+            "fetch.queue.backoff.ms": 10,
             "queued.min.messages": 20_000,
             "fetch.wait.max.ms": 100,
             "statistics.interval.ms": 1_000,
@@ -150,6 +152,7 @@ class KafkaReader:
                 wake, tell = _from_thread(loop, self._arrived.set), _from_thread(loop, self._tell)
                 self._thread = ConsumerThread(self._make, self._names.changes, self._clock, wake, tell)
                 self._thread.start()
+                self._settler.prepare()
             return self._thread
 
     async def _prepare(self) -> None:
@@ -235,9 +238,14 @@ class KafkaReader:
             value = encode_usage(name, settlement.usage, names.generation)
             entries.append(Entry(names.receipts, 0, None, value, headers))
         now_us = self._clock.now_us()
+        any_open = bool(self._known or self._book.letters)
         for receipt in settlement.receipts:
+            dead = receipt.outcome is Outcome.DEAD
+            if not dead and not any_open:
+                continue
             letter = (names.generation, receipt.document, str(receipt.version))
-            if receipt.outcome is Outcome.DEAD:
+            if dead:
+                any_open = True
                 self._known.add(letter)
             if letter in self._known or letter in self._book.letters:
                 event = of_receipt(receipt, names.generation, now_us)

@@ -24,7 +24,7 @@ from headwater.model.version import Place, Version
 CONTENT_TYPE: tuple[str, str | bytes | None] = ("content-type", b"application/json")
 
 
-class _ReceiptLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+class _ReceiptLine(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True, gc=False):
     generation: int
     version: str
     partition: int
@@ -139,8 +139,8 @@ def settlement_name(receipts: Sequence[Receipt]) -> str:
     """Name a settlement by its receipts: whoever settles the same ones repeats it. Without any it has no name."""
     if not receipts:
         return ""
-    keys = (f"{it.version} {it.place.partition} {it.recipe} {it.revision}" for it in receipts)
-    return sha256("\n".join(sorted(keys)).encode()).hexdigest()
+    keys = sorted(_ENCODER.encode((it.version, it.place.partition, it.recipe, it.revision)) for it in receipts)
+    return sha256(b"\n".join(keys)).hexdigest()
 
 
 def encode_usage(settlement: str, usage: Usage, generation: int) -> bytes:

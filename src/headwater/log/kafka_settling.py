@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
+import msgspec
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.cimpl import Message
 
@@ -24,6 +25,7 @@ from headwater.log.kafka_follower import Headers, producing, send
 #: `send_offsets_to_transaction`, whatever time-out it was given. It is given up with its client, and begun anew.
 STUCK_S = 4 * REQUEST_S
 
+_Told = Callable[[KafkaError | None, Message], None]
 Mode = Literal["transactional", "plain"]
 
 #: Another producer has this one's transactional id, or the coordinator gave this one up.
@@ -50,7 +52,7 @@ class Member(Protocol):
     def membership(self, *, newer: bool = False) -> object | None: ...
 
 
-class Entry(NamedTuple):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One record of a settlement. Partition -1 is that of the key."""
 
     topic: str
@@ -90,6 +92,11 @@ class Settler:
             self._writing = self._make()
             raise Retry(KAFKA, writing.trouble.cause("settling takes too long")) from None
 
+    def prepare(self) -> None:
+        """Begin with what the first settlement needs: with transactions, finding their coordinator takes its time."""
+        if self._writing.begin:
+            self._writing.thread.begin(self._writing.begin)
+
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
         writing = self._writing
@@ -105,6 +112,7 @@ class _Writing:
         self.trouble = Trouble()
         self.thread = OnThread("kafka-settling", self.trouble)
         self.write = self._transact if mode == "transactional" else self._one_by_one
+        self.begin = self._opened if mode == "transactional" else None
         self._producer: Producer | None = None
         self._abandoned = False
         self._failed: list[KafkaError] = []
@@ -131,7 +139,7 @@ class _Writing:
         producer = self._opened()
         try:
             producer.begin_transaction()
-            self._send(producer, entries)
+            self._send(producer, entries)  # what cannot be delivered fails the commit
             if places:
                 producer.send_offsets_to_transaction(places, metadata, REQUEST_S)
             producer.commit_transaction(REQUEST_S)
@@ -187,7 +195,7 @@ class _Writing:
         if producer is None:
             producer = self._producer = Producer(producing(self._connection, self.trouble))
         self._failed.clear()
-        self._send(producer, entries)
+        self._send(producer, entries, self._delivered)
         left = producer.flush(REQUEST_S)
         if self._failed or left:
             self._drop(producer)
@@ -195,10 +203,10 @@ class _Writing:
                 raise KafkaException(self._failed[0])
             raise Retry(KAFKA, self.trouble.cause("settling takes too long"))
 
-    def _send(self, producer: Producer, entries: Sequence[Entry]) -> None:
-        for topic, wanted, key, value, headers in entries:
-            partition = self._within(producer, topic, wanted) if wanted > 0 else wanted
-            send(producer, topic, value, key=key, headers=headers, on_delivery=self._delivered, partition=partition)
+    def _send(self, producer: Producer, entries: Sequence[Entry], told: _Told | None = None) -> None:
+        for it in entries:
+            partition = self._within(producer, it.topic, it.partition) if it.partition > 0 else it.partition
+            send(producer, it.topic, it.value, key=it.key, headers=it.headers, on_delivery=told, partition=partition)
 
     def _within(self, producer: Producer, topic: str, partition: int) -> int:
         """Return a partition that the topic has.

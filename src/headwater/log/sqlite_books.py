@@ -65,7 +65,7 @@ class Books:
         length, head = self._head(partition)
         body = ENCODER.encode(msgspec.structs.replace(receipt, document=""))
         chain = link(head, document, body)
-        key = (partition, *version, receipt.recipe, receipt.revision)
+        key = (partition, *msgspec.structs.astuple(version), receipt.recipe, receipt.revision)
         fresh = receipt.applied_us > 0 and receipt.outcome in FRESH
         row = self._connection.execute(_INSERT, (*self._owner, *key, document, fresh, body, chain))
         if row.rowcount != 1:
@@ -112,9 +112,10 @@ class Books:
         row = self._connection.execute(f"SELECT state FROM log_dead WHERE {_LETTER}", (*self._owner, *key)).fetchone()
         if row is None:
             if receipt.outcome is Outcome.DEAD:
+                place = receipt.place
                 self._connection.execute(
                     f"INSERT INTO log_dead VALUES ({', '.join('?' * 13)})",
-                    (*self._owner, *key, *receipt.place, receipt.reason, DeadState.OPEN, now_us, 1),
+                    (*self._owner, *key, place.partition, place.offset, receipt.reason, DeadState.OPEN, now_us, 1),
                 )
             return
         before = DeadState(row[0])

@@ -20,7 +20,7 @@ class Op(StrEnum):
     DELETE = "delete"
 
 
-class Record(NamedTuple):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One record of the log, undecoded. `value` None is a delete marker; `time_us` is when the log took it."""
 
     partition: int

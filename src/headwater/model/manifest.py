@@ -83,7 +83,7 @@ class Cap(msgspec.Struct, frozen=True, gc=False):
     tags: tuple[str, ...]
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an index generation holds about a document.
 
     `revision` is a counter of the index generation that no write ever repeats; 0 until the index has minted it.
@@ -117,7 +117,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return self.cap is None or (self.tags is not None and set(self.tags) <= set(self.cap.tags))
 
 
-class Write(msgspec.Struct, frozen=True, kw_only=True):
+class Write(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One document's new manifest, with the rows that it names and the index does not hold yet.
 
     `base` is the revision of the manifest that it was planned against, None where there was none. A removal (its
@@ -134,7 +134,7 @@ class Write(msgspec.Struct, frozen=True, kw_only=True):
         return self.manifest.id
 
 
-class Mark(msgspec.Struct, frozen=True, kw_only=True):
+class Mark(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A dead change, or the end of one: moves the document's revision and sets its cap to `cap`. Content stays."""
 
     id: str

@@ -22,7 +22,7 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What became of one change in one index generation. Keyed by (version, recipe, revision).
 
     `overtaken_by` is the version that superseded it, or that the index already held. Times are microseconds since the

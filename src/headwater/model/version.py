@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+
+import msgspec
 
 from headwater.errors import Halt
 
 _WRITTEN = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,18}){3}")
 
 
-class Place(NamedTuple):
+class Place(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Where a record lies in the log."""
 
     partition: int
     offset: int
 
 
-class Version(NamedTuple):
+class Version(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A change's first durable place, with the order that its source declares (0 where it declares none).
 
-    The tuple's own comparison is never used to decide which is newer: `compare` is, because it refuses to compare what
-    has no order.
+    It has no order of its own: `compare` decides which is newer, because it refuses to compare what has no order.
     """
 
     epoch: int
     order: int
     partition: int
     offset: int
+
+    @property
+    def place(self) -> Place:
+        """Where it lies, unless it is a copy's."""
+        return Place(self.partition, self.offset)
 
     def __str__(self) -> str:
         return f"{self.epoch}.{self.order}.{self.partition}.{self.offset}"

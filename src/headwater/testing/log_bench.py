@@ -294,6 +294,11 @@ def offsets(records: Iterable[Record]) -> list[int]:
     return [record.offset for record in records]
 
 
+def by_place(record: Record) -> tuple[int, int]:
+    """Sort records by this."""
+    return record.partition, record.offset
+
+
 def now_s() -> float:
     """Return the loop's time."""
     return asyncio.get_running_loop().time()

@@ -20,7 +20,18 @@ from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage
 from headwater.model.registry import Epoch, StreamState
 from headwater.model.version import Place, Version
-from headwater.testing.log_bench import EVERY_STATE, MANY, MUCH, Bench, Contract, now_s, offsets, played, receipt
+from headwater.testing.log_bench import (
+    EVERY_STATE,
+    MANY,
+    MUCH,
+    Bench,
+    Contract,
+    by_place,
+    now_s,
+    offsets,
+    played,
+    receipt,
+)
 
 
 class PollContract(Contract):
@@ -307,7 +318,7 @@ class SettleContract(Contract):
         of_first = await bench.drain(first) if first.next else []
         of_second = await bench.drain(second)
         assert {record.partition for record in of_second} == lost
-        assert sorted(of_first + of_second) == sorted(everything)
+        assert sorted(of_first + of_second, key=by_place) == sorted(everything, key=by_place)
 
     @played
     async def test_what_was_revoked_is_settled_until_the_next_poll(self, bench: Bench) -> None:

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 
 from headwater.errors import Lost, Reject
-from headwater.log.kafka_intake import BUFFERED_BYTES
+from headwater.log.kafka_buffers import BUFFERED_BYTES
 from headwater.log.kafka_reader import KafkaReader, Membership
 from headwater.log.port import Batch
 from headwater.model.change import Outgoing

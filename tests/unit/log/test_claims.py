@@ -289,6 +289,6 @@ def test_headers_of_others_do_no_harm() -> None:
     unread = Record(0, 0, b"a", b'{"id":"a","text":"x"}', 5, (("other", b"\xff\xfe"), ("", b"")))
     assert isinstance(READ(unread, EPOCHS), Change)
     for headers in (((OVERSIZED_HEADER, b"a lot"),), ((UNMET_HEADER, b"\xff"),)):
-        assert undecodable(unread._replace(headers=headers)).id == "a"
+        assert undecodable(msgspec.structs.replace(unread, headers=headers)).id == "a"
     for key in (b"", b"\xff"):
-        assert undecodable(unread._replace(headers=((OVERSIZED_HEADER, b"5"),), key=key)).id == "record 0.0"
+        assert undecodable(Record(0, 0, key, unread.value, 5, ((OVERSIZED_HEADER, b"5"),))).id == "record 0.0"

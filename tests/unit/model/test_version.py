@@ -25,11 +25,11 @@ def test_within_one_partition_it_is_a_strict_order(a: Version, b: Version, c: Ve
 
 @given(VERSIONS, VERSIONS)
 def test_two_partitions_are_compared_by_epoch_and_order_or_not_at_all(a: Version, b: Version) -> None:
-    if a[:2] == b[:2] and a.partition != b.partition:
+    if (a.epoch, a.order) == (b.epoch, b.order) and a.partition != b.partition:
         with pytest.raises(Halt, match="identity-collision"):
             compare(a, b)
-    elif a[:2] != b[:2]:
-        assert compare(a, b) == (1 if a[:2] > b[:2] else -1)
+    elif (a.epoch, a.order) != (b.epoch, b.order):
+        assert compare(a, b) == (1 if (a.epoch, a.order) > (b.epoch, b.order) else -1)
 
 
 @given(VERSIONS)

@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import msgspec
+
 from headwater.errors import Reject
 from headwater.log.codecs import cloudevents, debezium, json, records
 from headwater.log.codecs.event import Event, bare, object_of, without_schema
@@ -109,7 +111,7 @@ class _Decoder:
             if not self._by_key:
                 document = self._id_of_event(event)
             if self._version and not ordered:
-                version = version._replace(order=order_of(self._version(event), self._layout.version))
+                version = msgspec.structs.replace(version, order=order_of(self._version(event), self._layout.version))
                 ordered = True
             return self._change(record, version, document, event)
         except Reject as error:

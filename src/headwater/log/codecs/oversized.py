@@ -78,12 +78,12 @@ def claim_of(record: Record) -> Claim | None:
 def met(record: Record, value: bytes) -> Record:
     """Return a record with its bytes put back."""
     headers = tuple((name, it) for name, it in record.headers if name != CLAIM_HEADER)
-    return record._replace(value=value, headers=headers)
+    return msgspec.structs.replace(record, value=value, headers=headers)
 
 
 def unmet(record: Record, reason: str) -> Record:
     """Return a record whose bytes are nowhere."""
-    return record._replace(headers=(*record.headers, (UNMET_HEADER, reason.encode())))
+    return msgspec.structs.replace(record, headers=(*record.headers, (UNMET_HEADER, reason.encode())))
 
 
 def decoding(decode: Decode) -> Decode:
