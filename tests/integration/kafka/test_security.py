@@ -144,7 +144,7 @@ BAD: dict[str, tuple[Callable[[Secured], Entry], str, str]] = {
     "TLS where there is none": (
         lambda it: (it.client.bootstrap, {"protocol": "ssl", "ca": str(it.ca)}),
         "PLAINTEXT broker listener",
-        "its listener is not encrypted",
+        "which is not encrypted",
     ),
     "none where there is TLS": (
         lambda it: (it.listeners["SASL_SSL"], {"protocol": "plaintext"}),
