@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from bench.kafka_site import STREAM
-from headwater.embedding.port import Description, Embedded, Embedder
+from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.engine.supervisor import StreamWorker
 from headwater.observability.signals import Event
 from headwater.wiring import open_site
@@ -34,10 +34,10 @@ class Remote:
     def describe(self) -> Description:
         return self._inner.describe()
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         async with self._turn:
             await asyncio.sleep(CALL_S + TEXT_S * len(texts))
-            return await self._inner.embed(texts)
+            return await self._inner.embed(texts, purpose)
 
     async def close(self) -> None:
         await self._inner.close()

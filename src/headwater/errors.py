@@ -27,6 +27,16 @@ class Retry(HeadwaterError):
 
 
 @dataclass(eq=False)
+class RateLimited(Retry):
+    """The account's limit at the service is reached. `after_s` is when it said to come again, if it did."""
+
+
+@dataclass(eq=False)
+class Overloaded(Retry):
+    """The service has more to do than it can: less at once would help."""
+
+
+@dataclass(eq=False)
 class Reject(HeadwaterError):
     """This input can never succeed. `index` says which of several inputs, where the callee knows."""
 

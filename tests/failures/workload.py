@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Description, Embedded, Purpose
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.errors import Reject
 from headwater.log.codecs.json import encode
@@ -78,11 +78,11 @@ class Model:
     def describe(self) -> Description:
         return self._inner.describe()
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         for text in texts:
             if WORSE in text or (self.ill and ILL in text):
                 raise Reject("unreadable")
-        return await self._inner.embed(texts)
+        return await self._inner.embed(texts, purpose)
 
     async def close(self) -> None:
         await self._inner.close()

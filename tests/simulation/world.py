@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Description, Embedded, Purpose
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import Ended, Machine, StreamWorker
@@ -83,7 +83,7 @@ class Letters:
     def describe(self) -> Description:
         return Description("letters", "letters-1", len(LETTERS), max_texts=2, max_characters=100)
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         if not self.healed and any(text == "!" for text in texts):
             raise Reject("unreadable")
         rows = [vector(text) if len(text) == 1 else [1.0] + [0.0] * (len(LETTERS) - 1) for text in texts]

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from enum import StrEnum
 from typing import Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+
+
+class Purpose(StrEnum):
+    """What a text is embedded for: many models treat what is searched and what searches differently."""
+
+    DOCUMENT = "document"
+    QUERY = "query"
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -24,12 +32,27 @@ class Description(msgspec.Struct, frozen=True):
     max_characters: int
 
 
+class Allowance(msgspec.Struct, frozen=True):
+    """What a service says of one of its limits: how much is left of how much, and in how many seconds it is whole
+    again. None: it does not say.
+    """
+
+    limit: int | None = None
+    left: int | None = None
+    reset_s: float | None = None
+
+
 class Embedded(msgspec.Struct, frozen=True):
-    """An answer: `vectors` has shape (n, dimensions) and is float32; row i belongs to the text at `index[i]`."""
+    """An answer: `vectors` has shape (n, dimensions) and is float32; row i belongs to the text at `index[i]`.
+
+    `tokens` is what the service counted. `requests_left` and `tokens_left` are what it says of the account's limits.
+    """
 
     vectors: npt.NDArray[np.float32]
     index: tuple[int, ...]
     tokens: int
+    requests_left: Allowance = Allowance()
+    tokens_left: Allowance = Allowance()
 
 
 #: How an adapter computes off the loop. Whoever makes several may let them take turns on one thread.
@@ -51,11 +74,13 @@ class Embedder(Protocol):
         """Say what the model is. Does not block, never changes."""
         ...
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         """Embed at most `max_texts` texts of at most `max_characters` in sum (one longer text alone is allowed).
 
-        Raise Retry when the service is away or busy, Reject when it refuses the input: with `index` if it says which
-        text, without where it does not. Never shorten a text silently.
+        Raise RateLimited or Overloaded when the service says so, Retry for every other failure that may pass; Reject
+        when it refuses the input: with `index` if it says which text, without where it does not; Unreachable when only
+        a person can help: bad credentials, no quota left, no such model, something else at this address. Never shorten
+        a text silently.
         """
         ...
 

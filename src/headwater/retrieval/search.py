@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.embedding.gateway import check
-from headwater.embedding.port import Embedder
+from headwater.embedding.port import Embedder, Purpose
 from headwater.errors import Halt, Reject
 from headwater.indexes.port import Hit, IndexReader
 from headwater.model.manifest import ChunkRef
@@ -30,7 +30,7 @@ class Retriever:
         the query, Retry when the model or the index is away.
         """
         await self._same_model()
-        answer = await self._embedder.embed([query])
+        answer = await self._embedder.embed([query], Purpose.QUERY)
         (vector,) = check(answer, 1, self._model.name, self._model.dimensions)
         if not isinstance(vector, bytes):
             raise Reject(vector.reason)

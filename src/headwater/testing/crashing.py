@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 from unittest import mock
 
-from headwater.embedding.port import Description, Embedded, Embedder
+from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.indexes.port import IndexWriter
 from headwater.log.port import LogReader, LogWriter, SourcePosition
 from headwater.model.change import Outgoing
@@ -104,9 +104,9 @@ class CrashingEmbedder:
     def describe(self) -> Description:
         return self._inner.describe()
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         self._death.passes(Point.EMBEDDING)
-        embedded = await self._inner.embed(texts)
+        embedded = await self._inner.embed(texts, purpose)
         self._death.passes(Point.EMBEDDED)
         return embedded
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
 from headwater.clock import Clock
-from headwater.embedding.port import Description, Embedded, Embedder
+from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.errors import Reject, Retry
 from headwater.indexes.memory_tables import Key, Moment, Swapped, Tables
 from headwater.indexes.port import IndexWriter, Stored
@@ -83,14 +83,14 @@ class FaultyEmbedder:
     def describe(self) -> Description:
         return self._inner.describe()
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         await self._faults.pass_through(self._longest_s)
         if self._faults.strikes("embedder-fails"):
             raise Retry("embedder", "it answered 503")
         if self._faults.ill:
             self._faults.counts["embedder-ill"] += 1
             raise Reject("no such model")
-        answer = await self._inner.embed(texts)
+        answer = await self._inner.embed(texts, purpose)
         if len(texts) > 1 and self._faults.strikes("embedder-reorders"):
             order = self._faults.shuffled(len(texts))
             return Embedded(answer.vectors[order], tuple(order), answer.tokens)

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from headwater.clock import Clock, SystemClock
-from headwater.embedding.port import Description, Embedded, Embedder
+from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import Ended, Machine, StreamWorker
@@ -44,10 +44,10 @@ class Counting:
     def describe(self) -> Description:
         return self.inner.describe()
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         await self.back.wait()
         self.texts += texts
-        return await self.inner.embed(texts)
+        return await self.inner.embed(texts, purpose)
 
     async def close(self) -> None:
         pass

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.embedding.gateway import PROBE, Gateway, Refused, check
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Description, Embedded, Purpose
 from headwater.errors import Halt, Reject, Retry
 from headwater.model.receipt import Usage
 from headwater.patience import LONGEST_PAUSE_S, Outage, Patience, pause_s
@@ -42,7 +42,7 @@ class Model:
     def describe(self) -> Description:
         return Description("model", "fingerprint", DIMENSIONS, self.max_texts, 100)
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         self.calls.append(list(texts))
         answer = self.script[0] if len(self.script) == 1 else self.script.pop(0)
         return answer(texts)

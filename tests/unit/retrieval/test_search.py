@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from headwater.embedding.port import Description, Embedded
+from headwater.embedding.port import Description, Embedded, Purpose
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.errors import Halt, Reject, Retry
 from headwater.indexes.port import Hit
@@ -83,7 +83,7 @@ class Scripted:
     def describe(self) -> Description:
         return Description("scripted", "m", 8, 10, 1000)
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

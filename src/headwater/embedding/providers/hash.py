@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 import numpy.typing as npt
 
-from headwater.embedding.port import Compute, Description, Embedded, on_a_thread
+from headwater.embedding.port import Compute, Description, Embedded, Purpose, on_a_thread
 from headwater.embedding.providers.wordless import wordless
 
 _REVISION = 1
@@ -56,7 +56,7 @@ class HashEmbedder:
     def describe(self) -> Description:
         return self._description
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:  # noqa: ARG002 (it makes no difference here)
         """Embed in place when the texts are short, on a thread when they are long."""
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             return self._embed(texts)

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
-from headwater.embedding.port import Compute, Description, Embedded, on_a_thread
+from headwater.embedding.port import Compute, Description, Embedded, Purpose, on_a_thread
 from headwater.embedding.providers.tokens import Tokens
 from headwater.embedding.providers.wordless import wordless
 from headwater.errors import Reject, Unreachable
@@ -112,7 +112,7 @@ class StaticEmbedder:
     def describe(self) -> Description:
         return self._description
 
-    async def embed(self, texts: Sequence[str]) -> Embedded:
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:  # noqa: ARG002 (it makes no difference here)
         return await self._compute(lambda: self._embed(texts))
 
     async def close(self) -> None:
