@@ -34,6 +34,9 @@ class Remote:
     def describe(self) -> Description:
         return self._inner.describe()
 
+    async def open(self) -> None:
+        await self._inner.open()
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         async with self._turn:
             await asyncio.sleep(CALL_S + TEXT_S * len(texts))

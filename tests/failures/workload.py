@@ -78,6 +78,9 @@ class Model:
     def describe(self) -> Description:
         return self._inner.describe()
 
+    async def open(self) -> None:
+        await self._inner.open()
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         for text in texts:
             if WORSE in text or (self.ill and ILL in text):

@@ -83,6 +83,9 @@ class Letters:
     def describe(self) -> Description:
         return Description("letters", "letters-1", len(LETTERS), max_texts=2, max_characters=100)
 
+    async def open(self) -> None:
+        pass
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         if not self.healed and any(text == "!" for text in texts):
             raise Reject("unreadable")

@@ -23,6 +23,8 @@ class Description(msgspec.Struct, frozen=True):
     """What a model is, and what one call may carry.
 
     `fingerprint` changes whenever the vectors would: provider, model, revision, dimensions, prefix, normalisation.
+    `max_text_tokens` and `max_call_tokens` are what the service takes of a text and of a call, counted by its own
+    tokenizer; None: it has no such limit, or does not say.
     """
 
     name: str
@@ -30,6 +32,8 @@ class Description(msgspec.Struct, frozen=True):
     dimensions: int
     max_texts: int
     max_characters: int
+    max_text_tokens: int | None = None
+    max_call_tokens: int | None = None
 
 
 class Allowance(msgspec.Struct, frozen=True):
@@ -69,6 +73,13 @@ class Embedder(Protocol):
 
     Calls are idempotent and may run at the same time. An adapter does its waiting and its computing off the loop.
     """
+
+    async def open(self) -> None:
+        """Learn what can only be asked of the service; `describe` and `embed` come after it. Idempotent.
+
+        Raise Retry when the service is away, Unreachable when only a person can help.
+        """
+        ...
 
     def describe(self) -> Description:
         """Say what the model is. Does not block, never changes."""

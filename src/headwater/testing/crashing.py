@@ -104,6 +104,9 @@ class CrashingEmbedder:
     def describe(self) -> Description:
         return self._inner.describe()
 
+    async def open(self) -> None:
+        await self._inner.open()
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         self._death.passes(Point.EMBEDDING)
         embedded = await self._inner.embed(texts, purpose)

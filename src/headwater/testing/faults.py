@@ -83,6 +83,9 @@ class FaultyEmbedder:
     def describe(self) -> Description:
         return self._inner.describe()
 
+    async def open(self) -> None:
+        await self._inner.open()
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         await self._faults.pass_through(self._longest_s)
         if self._faults.strikes("embedder-fails"):

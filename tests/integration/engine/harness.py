@@ -44,6 +44,9 @@ class Counting:
     def describe(self) -> Description:
         return self.inner.describe()
 
+    async def open(self) -> None:
+        await self.inner.open()
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         await self.back.wait()
         self.texts += texts

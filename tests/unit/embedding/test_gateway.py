@@ -42,6 +42,9 @@ class Model:
     def describe(self) -> Description:
         return Description("model", "fingerprint", DIMENSIONS, self.max_texts, 100)
 
+    async def open(self) -> None:
+        pass
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         self.calls.append(list(texts))
         answer = self.script[0] if len(self.script) == 1 else self.script.pop(0)

@@ -83,6 +83,9 @@ class Scripted:
     def describe(self) -> Description:
         return Description("scripted", "m", 8, 10, 1000)
 
+    async def open(self) -> None:
+        return
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
         if isinstance(self.answer, Exception):
             raise self.answer

@@ -56,6 +56,9 @@ class HashEmbedder:
     def describe(self) -> Description:
         return self._description
 
+    async def open(self) -> None:
+        """There is nothing to learn."""
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:  # noqa: ARG002 (it makes no difference here)
         """Embed in place when the texts are short, on a thread when they are long."""
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:

@@ -112,6 +112,9 @@ class StaticEmbedder:
     def describe(self) -> Description:
         return self._description
 
+    async def open(self) -> None:
+        """Nothing has to be asked: what the files must be stands in `ModelFiles`."""
+
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:  # noqa: ARG002 (it makes no difference here)
         return await self._compute(lambda: self._embed(texts))
 
