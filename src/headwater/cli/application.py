@@ -13,6 +13,7 @@ from headwater.cli.dead import dead
 from headwater.cli.demo import demo
 from headwater.cli.doctor import doctor
 from headwater.cli.export import export
+from headwater.cli.fake_provider import fake_provider
 from headwater.cli.init import init
 from headwater.cli.lint import lint
 from headwater.cli.options import DEFAULT_CONFIG
@@ -59,7 +60,7 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, demo)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, fake_provider, demo)
 
 for verb in _BEFORE:
     app.command()(verb)

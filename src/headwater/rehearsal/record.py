@@ -1,0 +1,209 @@
+"""The record of a faulty provider: a JSON line for each request, and what it answers when it is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from headwater.rehearsal.plan import Limit, Plan, WindowKind
+from headwater.rehearsal.service import Ask, Verdict
+from headwater.rehearsal.windows import Counted
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """The first line: when the provider started, in microseconds since the epoch, and its plan without its keys."""
+
+    started_at_us: int
+    plan: Plan
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One request. Times are microseconds since the start of the provider; equal texts have equal digests.
+
+    `status` is None where it was never answered. `admitted` says that the account's limits count it, and `embedded`
+    that the work was done. `refused` is the reason why it was not; `faults` are those of the plan that struck.
+    """
+
+    number: int
+    account: int
+    at_us: int
+    start_us: int
+    end_us: int
+    status: int | None
+    texts: int
+    tokens: int
+    admitted: bool
+    embedded: bool
+    refused: str = ""
+    faults: tuple[str, ...] = ()
+    digests: tuple[str, ...] = ()
+
+
+class Recorder:
+    """Writes the record: a line is in the file, whole, when its request is answered."""
+
+    def __init__(self, file: IO[bytes], opening: Opening) -> None:
+        self._file = file
+        self._line(Opening(opening.started_at_us, msgspec.structs.replace(opening.plan, keys=())))
+
+    def write(self, ask: Ask | None, verdict: Verdict, status: int | None) -> None:
+        texts = ask.texts if ask else ()
+        self._line(
+            Entry(
+                number=verdict.number,
+                account=verdict.account,
+                at_us=verdict.arrived_us,
+                start_us=verdict.start_us,
+                end_us=verdict.end_us,
+                status=status,
+                texts=len(texts),
+                tokens=verdict.tokens,
+                admitted=verdict.admitted,
+                embedded=verdict.refusal is None,
+                refused=verdict.refusal.why if verdict.refusal else "",
+                faults=verdict.faults,
+                digests=tuple(map(digest_of, texts)),
+            )
+        )
+
+    def _line(self, value: Opening | Entry) -> None:
+        self._file.write(msgspec.json.encode(value) + b"\n")
+        self._file.flush()
+
+
+class Record:
+    """What was recorded, in the order of arrival."""
+
+    def __init__(self, opening: Opening, entries: Iterable[Entry]) -> None:
+        self.plan = opening.plan
+        self.started_at_us = opening.started_at_us
+        self.entries: Sequence[Entry] = sorted(entries, key=lambda entry: entry.number)
+
+    def __repr__(self) -> str:
+        return f"Record({len(self.entries)} requests)"
+
+    def between(self, from_us: int, until_us: int) -> Record:
+        """Return the record of what arrived in [from_us, until_us) since the start."""
+        kept = (entry for entry in self.entries if from_us <= entry.at_us < until_us)
+        return Record(Opening(self.started_at_us, self.plan), kept)
+
+    def most(
+        self,
+        of: Counted,
+        window_us: int,
+        kind: WindowKind,
+        *,
+        refused_too: bool = False,
+    ) -> int:
+        """Return the most that any account used of its limit in any window of a length. With `refused_too` what it
+        asked for, which is more where the service had to hold it back.
+        """
+        used: dict[int, list[tuple[int, int]]] = {}
+        for entry in self.entries:
+            if entry.admitted or refused_too:
+                amount = 1 if of == "requests" else entry.tokens
+                used.setdefault(entry.account, []).append((entry.at_us, amount))
+        count = _most_fixed if kind is WindowKind.FIXED else _most_sliding
+        return max((count(amounts, window_us) for amounts in used.values()), default=0)
+
+    def statuses(self) -> Counter[int | None]:
+        """Return how many requests were answered with each status; None is never."""
+        return Counter(entry.status for entry in self.entries)
+
+    def faults(self) -> Counter[str]:
+        """Return how many requests each fault of the plan struck."""
+        return Counter(fault for entry in self.entries for fault in entry.faults)
+
+    def embedded(self) -> Counter[str]:
+        """Return how often each text was embedded, by digest."""
+        return Counter(digest for entry in self.entries if entry.embedded for digest in entry.digests)
+
+    def embedded_per_text(self) -> float:
+        """Return how many texts were embedded for each different one; 0 when there was none."""
+        return _ratio(self.embedded().total(), len(self.embedded()))
+
+    def requests_per_batch(self) -> float:
+        """Return how many requests there were for each different batch that was embedded in the end."""
+        done = {entry.digests for entry in self.entries if entry.embedded}
+        return _ratio(len(self.entries), len(done))
+
+    def texts_per_s(self) -> float:
+        """Return the texts that were embedded and answered per second, from the first arrival to the last answer."""
+        answered = [entry for entry in self.entries if entry.status == 200 and entry.embedded]
+        if not answered:
+            return 0.0
+        took_us = max(entry.end_us for entry in answered) - min(entry.at_us for entry in answered)
+        return _ratio(sum(entry.texts for entry in answered) * 1e6, took_us)
+
+    def summary(self) -> dict[str, object]:
+        """Return the figures of the whole record."""
+        return {
+            "requests": len(self.entries),
+            "statuses": {str(status or "never"): count for status, count in sorted(self.statuses().items(), key=str)},
+            "faults": dict(sorted(self.faults().items())),
+            "texts_embedded": self.embedded().total(),
+            "embedded_per_text": round(self.embedded_per_text(), 4),
+            "requests_per_batch": round(self.requests_per_batch(), 4),
+            "limits": [
+                figures
+                for limit in self.plan.limits
+                for figures in (
+                    self._against(limit, "requests", limit.requests),
+                    self._against(limit, "tokens", limit.tokens),
+                )
+                if figures
+            ],
+        }
+
+    def _against(self, limit: Limit, of: Counted, allowed: int | None) -> dict[str, object]:
+        if allowed is None:
+            return {}
+        window_us = round(limit.window_s * 1e6)
+        return {
+            "of": of,
+            "kind": limit.kind,
+            "window_s": limit.window_s,
+            "limit": allowed,
+            "most_admitted": self.most(of, window_us, limit.kind),
+            "most_asked": self.most(of, window_us, limit.kind, refused_too=True),
+        }
+
+
+def read_record(path: Path) -> Record:
+    """Read a record, of a provider that may still run: a last line that is not whole is left out."""
+    opening, *lines = path.read_bytes().split(b"\n")[:-1]
+    entries = map(msgspec.json.Decoder(Entry).decode, lines)
+    return Record(msgspec.json.decode(opening, type=Opening), entries)
+
+
+def digest_of(text: str) -> str:
+    """Return the digest by which a text stands in the record."""
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _most_fixed(used: list[tuple[int, int]], window_us: int) -> int:
+    windows: Counter[int] = Counter()
+    for at_us, amount in used:
+        windows[at_us // window_us] += amount
+    return max(windows.values(), default=0)
+
+
+def _most_sliding(used: list[tuple[int, int]], window_us: int) -> int:
+    """Return the most in any (t - window, t]. Such a window begins to be the fullest where something arrives."""
+    most = total = first = 0
+    for at_us, amount in used:
+        total += amount
+        while used[first][0] <= at_us - window_us:
+            total -= used[first][1]
+            first += 1
+        most = max(most, total)
+    return most
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 0.0
