@@ -1,0 +1,1 @@
+"""Every embedder against the contract."""
