@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["tests.kafka.fixtures", "tests.kafka.counting"]
+pytest_plugins = ["tests.kafka.fixtures", "tests.kafka.counting", "tests.provider.fixtures"]

@@ -129,9 +129,17 @@ async def _send(send: Send, reply: Reply) -> None:
 
 
 class _Server(uvicorn.Server):
-    """Ends by itself on a signal, instead of passing it on to the process afterwards."""
+    """Says when it listens for signals too, and ends by itself on one instead of passing it on to the process."""
 
     ended_by: int | None = None
+
+    def __init__(self, config: uvicorn.Config, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._started = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._started()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's signature)
         self.ended_by = sig
@@ -154,9 +162,8 @@ async def serve(
         server_header=False,
         timeout_graceful_shutdown=1,
     )
-    server = _Server(config)
+    server = _Server(config, started)
     serving = asyncio.ensure_future(server.serve(sockets=[listening]))
-    started()
     ending = asyncio.ensure_future(ended.wait())
     try:
         await asyncio.wait({serving, ending}, return_when=asyncio.FIRST_COMPLETED)
