@@ -10,8 +10,8 @@ from typing import IO
 
 import msgspec
 
-from headwater.rehearsal.plan import Limit, Plan, WindowKind
-from headwater.rehearsal.service import Ask, Verdict
+from headwater.rehearsal.plan import Fault, Limit, Plan, WindowKind
+from headwater.rehearsal.service import Ask, Verdict, Why
 from headwater.rehearsal.windows import Counted
 
 
@@ -42,6 +42,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""
     faults: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+
+    @property
+    def held_back(self) -> bool:
+        """Whether a limit refused it: not a fault that only says so."""
+        return self.refused == Why.RATE_LIMITED and Fault.STORM not in self.faults
 
 
 class Recorder:
@@ -101,11 +106,11 @@ class Record:
         refused_too: bool = False,
     ) -> int:
         """Return the most that any account used of its limit in any window of a length. With `refused_too` what it
-        asked for, which is more where the service had to hold it back.
+        asked for, which is more where a limit had to hold it back.
         """
         used: dict[int, list[tuple[int, int]]] = {}
         for entry in self.entries:
-            if entry.admitted or refused_too:
+            if entry.admitted or (refused_too and entry.held_back):
                 amount = 1 if of == "requests" else entry.tokens
                 used.setdefault(entry.account, []).append((entry.at_us, amount))
         count = _most_fixed if kind is WindowKind.FIXED else _most_sliding

@@ -103,6 +103,15 @@ def test_a_plan_in_yaml_and_what_is_set_beside_it(tmp_path: Path) -> None:
         process.communicate()
 
 
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path) -> None:
+    without = "import sys; sys.modules['uvicorn'] = None; from headwater.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", without, "fake-provider"], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 4
+    assert "the package uvicorn is not installed. pip install 'headwater[rehearsal]'" in done.stderr
+
+
 def test_mistakes_are_said(tmp_path: Path) -> None:
     assert "no.yaml: No such file" in failed(tmp_path, "no.yaml", code=2)
     (tmp_path / "plan.yaml").write_text("at_once: 0\n")

@@ -43,8 +43,14 @@ def test_the_most_in_any_window_is_what_a_plain_count_finds(steps: list[tuple[in
     assert made.most("tokens", 100, WindowKind.FIXED) == fixed
 
 
-def test_what_was_held_back_counts_only_when_asked_for() -> None:
-    made = record(entry(0, 0), entry(1, 5, admitted=False, embedded=False, status=429))
+def test_what_a_limit_held_back_counts_only_when_asked_for() -> None:
+    refused = {"admitted": False, "embedded": False, "status": 429}
+    others = [
+        {**refused, "refused": "rate_limited"},
+        {**refused, "refused": "rate_limited", "faults": ("storm",)},
+        {**refused, "refused": "no_quota"},
+    ]
+    made = record(entry(0, 0), *(entry(number, number, **it) for number, it in enumerate(others, 1)))
     assert made.most("requests", 100, WindowKind.SLIDING) == 1
     assert made.most("requests", 100, WindowKind.SLIDING, refused_too=True) == 2
 
