@@ -137,13 +137,16 @@ class Record:
         done = {entry.digests for entry in self.entries if entry.embedded}
         return _ratio(len(self.entries), len(done))
 
-    def texts_per_s(self) -> float:
-        """Return the texts that were embedded and answered per second, from the first arrival to the last answer."""
-        answered = [entry for entry in self.entries if entry.status == 200 and entry.embedded]
-        if not answered:
-            return 0.0
-        took_us = max(entry.end_us for entry in answered) - min(entry.at_us for entry in answered)
-        return _ratio(sum(entry.texts for entry in answered) * 1e6, took_us)
+    def texts_per_s(self, from_us: int, until_us: int) -> float:
+        """Return the texts that were embedded and answered per second in [from_us, until_us). A request that was at
+        work partly outside counts for the part inside, so that the edges fall nowhere in particular.
+        """
+        done = sum(
+            entry.texts * _part(entry, from_us, until_us)
+            for entry in self.entries
+            if entry.status == 200 and entry.embedded
+        )
+        return _ratio(done * 1e6, until_us - from_us)
 
     def summary(self) -> dict[str, object]:
         """Return the figures of the whole record."""
@@ -208,6 +211,14 @@ def _most_sliding(used: list[tuple[int, int]], window_us: int) -> int:
             first += 1
         most = max(most, total)
     return most
+
+
+def _part(entry: Entry, from_us: int, until_us: int) -> float:
+    """Return how much of a request's work fell into [from_us, until_us)."""
+    if entry.start_us == entry.end_us:
+        return float(from_us <= entry.start_us < until_us)
+    inside_us = min(entry.end_us, until_us) - max(entry.start_us, from_us)
+    return max(0, inside_us) / (entry.end_us - entry.start_us)
 
 
 def _ratio(one: float, other: float) -> float:

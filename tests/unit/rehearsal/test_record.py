@@ -18,8 +18,9 @@ PLAN = read_plan({})
 
 
 def entry(number: int, at_us: int, **more: Any) -> Entry:
-    written = {"account": 0, "status": 200, "texts": 1, "tokens": 1, "admitted": True, "embedded": True, **more}
-    return Entry(number=number, at_us=at_us, start_us=at_us, end_us=at_us + 10, **written)
+    times = {"at_us": at_us, "start_us": at_us, "end_us": at_us + 10}
+    written = {"account": 0, "status": 200, "texts": 1, "tokens": 1, "admitted": True, "embedded": True}
+    return Entry(number=number, **{**times, **written, **more})
 
 
 def record(*entries: Entry) -> Record:
@@ -66,14 +67,21 @@ def test_repeats_are_seen_in_texts_and_in_requests() -> None:
     assert made.embedded_per_text() == 5 / 3
     assert made.requests_per_batch() == 2
     assert made.statuses() == {200: 2, 500: 1, None: 1}
-    assert made.texts_per_s() == 3 * 1e6 / 30
+    assert made.texts_per_s(0, 30) == 3 * 1e6 / 30
+    assert made.texts_per_s(5, 25) == (2 * 0.5 + 0.5) * 1e6 / 20, "a request counts for the part inside"
+    assert made.texts_per_s(30, 40) == 0, "what was never answered is of no use"
     assert made.between(10, 30).statuses() == {500: 1, 200: 1}
     assert made.summary()["statuses"] == {"200": 2, "500": 1, "never": 1}
 
 
+def test_work_without_a_duration_counts_at_its_moment() -> None:
+    made = record(entry(0, 10, end_us=10), entry(1, 20, end_us=20))
+    assert made.texts_per_s(10, 20) == 1e5
+
+
 def test_nothing_is_known_of_an_empty_record() -> None:
     made = record()
-    assert (made.embedded_per_text(), made.requests_per_batch(), made.texts_per_s()) == (0, 0, 0)
+    assert (made.embedded_per_text(), made.requests_per_batch(), made.texts_per_s(0, 1)) == (0, 0, 0)
     assert made.most("requests", 100, WindowKind.FIXED) == 0
 
 
