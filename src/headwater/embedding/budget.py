@@ -1,0 +1,200 @@
+"""PURE: what an account may still send: its requests and tokens per window, as configured and as the service says.
+
+The service's windows may be fixed or sliding, and may begin when they like, so the books are kept for the strictest:
+no interval of a window's length holds more than the limit. A call is booked before it goes, with the most that it can
+cost, and corrected by what the service counted. When in its time a call was counted is not known, so it is held for a
+window from its answer on, unless the service says that the limit is whole again sooner.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+
+import msgspec
+
+from headwater.embedding.pace import Pace
+from headwater.embedding.port import Allowance
+from headwater.embedding.retries import backoff_s
+
+#: Services say when a limit is whole in rounded figures: come a little later.
+GUARD_S = 0.002
+
+#: A call waits for room for all of it at most this share of a window; beyond that, a smaller one goes.
+PATIENCE = 0.02
+#: The smallest part of a call that is worth a request.
+SMALLEST = 1 / 4
+
+
+class Hold(msgspec.Struct):
+    """What one call has booked of one limit."""
+
+    amount: float
+
+
+class Quota:
+    """The books of one limit: `limit` in each window of `window_s` seconds. None: no limit is known.
+
+    `share` is the part of the account that is this worker's; what others use within theirs is none of its business.
+    """
+
+    def __init__(self, limit: float | None, window_s: float, share: float = 1.0) -> None:
+        self.limit = limit
+        self.share = share
+        self._window_s = window_s
+        self._trusting = True
+        self._used = 0.0
+        self._answered: list[tuple[float, float]] = []
+        self._foreign = (-math.inf, 0.0)
+
+    def room(self, keep: float, now: float) -> float:
+        """Return how much may be booked now when the share `keep` of the limit is to stay free."""
+        if self.limit is None:
+            return math.inf
+        self._release(now)
+        return self.limit * self.share * (1 - keep) - self._used - self._foreign[1]
+
+    def wait_s(self, amount: float, keep: float, now: float) -> float:
+        """Return in how many seconds so much fits; inf when that depends on calls under way.
+
+        What is more than the limit is let through once everything is free: the service must decide.
+        """
+        room = self.room(keep, now)
+        if self.limit is not None:
+            amount = min(amount, self.limit * self.share * (1 - keep))
+        if amount <= room:
+            return 0.0
+        foreign_ends, foreign = self._foreign
+        for ends, part in sorted([*self._answered, (foreign_ends, foreign)]):
+            room += part
+            if amount <= room:
+                return max(0.0, ends - now)
+        return math.inf
+
+    def book(self, amount: float) -> Hold:
+        """Book so much, until `settle`."""
+        self._used += amount
+        return Hold(amount)
+
+    def settle(self, hold: Hold, amount: float, said: Allowance, now: float) -> None:
+        """Correct a booking by what the service counted, and learn from what it said with the answer."""
+        self._used += amount - hold.amount
+        ends = now + self._window_s
+        if self._trusting and said.reset_s is not None:
+            ends = min(ends, now + said.reset_s)
+        heapq.heappush(self._answered, (ends + GUARD_S, amount))
+        # Some services send -1 or 0 where they have no limit.
+        if said.limit is not None and said.limit > 0:
+            self.limit = said.limit
+            if said.left is not None and said.left >= 0:
+                self._compare(said.limit, said.left, ends + GUARD_S, now)
+
+    def _compare(self, limit: int, left: int, ends: float, now: float) -> None:
+        """What the service counted beyond our books and the others' shares is use that nobody told us of."""
+        self._release(now)
+        foreign = limit - left - self._used - (1 - self.share) * limit
+        self._foreign = (ends, foreign) if foreign > 0 else (-math.inf, 0.0)
+
+    def distrust(self) -> None:
+        """The service refused what it had room for by its own words: hold every call for a whole window from now on."""
+        self._trusting = False
+
+    def _release(self, now: float) -> None:
+        while self._answered and self._answered[0][0] <= now:
+            self._used -= heapq.heappop(self._answered)[1]
+        if self._foreign[0] <= now:
+            self._foreign = (-math.inf, 0.0)
+
+
+class Booking(msgspec.Struct):
+    """What one call has booked, and when it went."""
+
+    requests: Hold
+    tokens: Hold
+    sent_s: float
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """How many tokens a call may hold now; or none, and in how many seconds to ask again (inf: after an answer)."""
+
+    tokens: float
+    wait_s: float = 0.0
+
+
+class Budget:
+    """The limits of one account at one service: shared by all that use the account in this process.
+
+    Time is in seconds of any monotonic clock.
+    """
+
+    def __init__(self, requests: int | None = None, tokens: int | None = None, window_s: float = 60.0) -> None:
+        self.requests = Quota(requests, window_s)
+        self.tokens = Quota(tokens, window_s)
+        self._pace = Pace()
+        self._window_s = window_s
+        self._under_way = 0
+        self._heard = False
+        self._refusals = 0
+        self._paused_s = -math.inf
+
+    def set_share(self, share: float) -> None:
+        """Use this part of the account from now on, between 0 and 1."""
+        self.requests.share = self.tokens.share = share
+
+    def fit(self, need: float, most: float, keep: float, now: float) -> Fit:
+        """Say how large a call may be that must hold `need` tokens and could hold `most`; the share `keep` stays free.
+
+        The first call goes alone: its answer says what the limits are and what was used before us.
+        """
+        if not self._heard and self._under_way:
+            return Fit(0, math.inf)
+        wait = max(self._paused_s - now, self._pace.wait_s(now), self.requests.wait_s(1, keep, now))
+        if wait > 0:
+            return Fit(0, wait)
+        whole = self.tokens.wait_s(most, keep, now)
+        if whole <= 0:
+            return Fit(most)
+        least = max(need, most * SMALLEST)
+        if whole > PATIENCE * self._window_s and self.tokens.wait_s(least, keep, now) <= 0:
+            return Fit(max(least, self.tokens.room(keep, now)))
+        return Fit(0, whole if whole <= PATIENCE * self._window_s else self.tokens.wait_s(least, keep, now))
+
+    def book(self, tokens: float, now: float) -> Booking:
+        """Book a call that goes now, of at most so many tokens."""
+        self._under_way += 1
+        self._pace.sent(now)
+        return Booking(self.requests.book(1), self.tokens.book(tokens), now)
+
+    def answered(
+        self, booking: Booking, tokens: int, requests_said: Allowance, tokens_said: Allowance, now: float
+    ) -> None:
+        """Settle a call by its answer: `tokens` is what the service counted, 0 where it does not count."""
+        self._under_way -= 1
+        self._heard = True
+        self._refusals = 0
+        self._pace.accepted()
+        self.requests.settle(booking.requests, 1, requests_said, now)
+        self.tokens.settle(booking.tokens, tokens or booking.tokens.amount, tokens_said, now)
+
+    def failed(self, booking: Booking, now: float) -> None:
+        """Settle a call of which nobody knows whether the service did its work: it may count."""
+        self._under_way -= 1
+        self.requests.settle(booking.requests, 1, Allowance(), now)
+        self.tokens.settle(booking.tokens, booking.tokens.amount, Allowance(), now)
+
+    def refused(self, booking: Booking, after_s: float | None, roll: float, now: float) -> None:
+        """Settle a call that the service refused for the account's limits. Its text was not counted, it may have been.
+
+        By our books there was room, so they lack something: all pause, and then go at the pace that was accepted.
+        """
+        self._under_way -= 1
+        self.requests.settle(booking.requests, 1, Allowance(), now)
+        self.tokens.settle(booking.tokens, 0, Allowance(), now)
+        self.requests.distrust()
+        self.tokens.distrust()
+        first = booking.sent_s >= self._paused_s
+        self._refusals += first
+        self._pace.refused(first=first, now=now)
+        # Never at once: many streams stand behind one account.
+        pause = backoff_s(self._refusals, 0.5 + roll / 2, after_s)
+        self._paused_s = max(self._paused_s, now + pause)

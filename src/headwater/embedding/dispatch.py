@@ -1,0 +1,215 @@
+"""PURE: what goes to one model next, and when: lanes, batches, budget, capacity, retries and the breaker in one place.
+
+An asyncio gateway carries it out like this, and wakes when a text comes, a call ends or the wait is over:
+
+    while isinstance(step := dispatcher.next(clock.monotonic()), Call):
+        start(self._carry_out(step))
+    wake_in(step)
+
+    async def _carry_out(self, call):
+        try:
+            answer = await embedder.embed([self._texts[text.key] for text in call.texts])
+        except Reject:
+            dispatcher.rejected(call, now())     # then bisect: dispatcher.resend(half, now()) for each half
+        except Retry as retry:
+            dispatcher.failed(call, retry, dice.random(), now())     # it comes again from `next`
+        except BaseException:
+            dispatcher.abandoned(call, now()); raise
+        else:
+            dispatcher.answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now())
+
+Searches embed their one text beside it: they book with `Budget` and wait for nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from headwater.embedding.batching import Fill, Limits, Linger, Sized
+from headwater.embedding.budget import Booking, Budget
+from headwater.embedding.capacity import Capacity
+from headwater.embedding.estimate import Estimator
+from headwater.embedding.lanes import Lane, Lanes, Policy, Text
+from headwater.embedding.port import Allowance
+from headwater.embedding.retries import Breaker, RetryBudget, backoff_s
+from headwater.errors import Overloaded, RateLimited, Retry
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A call that goes now. `tokens` is the most that it may cost, `attempt` how often these texts failed together."""
+
+    lane: Lane
+    texts: Sequence[Text]
+    tokens: float
+    attempt: int
+    at_once: int
+    booking: Booking
+
+    @property
+    def bytes(self) -> int:
+        """How many bytes its texts have."""
+        return sum(text.bytes for text in self.texts)
+
+
+class _Again(msgspec.Struct, frozen=True):
+    """A batch that goes again as it is, not before `due_s`."""
+
+    texts: Sequence[Text]
+    attempt: int
+    due_s: float
+
+
+class _Held(msgspec.Struct, frozen=True):
+    """Nothing of a lane may go for so many seconds. `resources` says whether that is for want of slots or budget, which
+    a lane behind it must not take.
+    """
+
+    wait_s: float
+    resources: bool = True
+
+
+class Dispatcher:
+    """Decides for one model of one provider. `budget` is the account's, and may be shared with other dispatchers.
+
+    `count(text)` is how many tokens a text has exactly, where the tokenizer is known. Nothing here waits or calls.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        budget: Budget,
+        capacity: Capacity,
+        policy: Policy,
+        count: Callable[[Sized], int] | None = None,
+    ) -> None:
+        self._limits = limits
+        self._budget = budget
+        self._policy = policy
+        self._count = count
+        self.capacity = capacity
+        self.breaker = Breaker()
+        self._retries = RetryBudget()
+        self._estimator = Estimator()
+        self._lanes = Lanes(policy, lambda text: self._estimator.bound(text.bytes, 1))
+        self._lingers = {lane: Linger() for lane in Lane}
+        self._again: dict[Lane, list[_Again]] = {lane: [] for lane in Lane}
+        self._under_way = dict.fromkeys(Lane, 0)
+
+    def add(self, text: Text, now: float) -> None:
+        """Let a text wait for its turn."""
+        self._lanes.add(text)
+        self._lingers[text.lane].arrived(now)
+
+    def next(self, now: float) -> Call | float:
+        """Return the call that goes now; or in how many seconds to ask again. Ask too when a text or an answer came."""
+        wait = self.breaker.wait_s(now)
+        if wait > 0:
+            return wait
+        if sum(self._under_way.values()) >= self.capacity.limit:
+            return math.inf
+        soonest = min((again.due_s - now for them in self._again.values() for again in them), default=math.inf)
+        soonest = soonest if soonest > 0 else math.inf
+        ready = [lane for lane in Lane if self._due(lane, now) or self._lanes.waiting(lane).texts]
+        for lane in self._lanes.order(ready, now):
+            step = self._try(lane, now)
+            if isinstance(step, Call):
+                return step
+            soonest = min(soonest, step.wait_s)
+            if lane is Lane.LIVE and step.resources:
+                break
+        return soonest
+
+    def answered(self, call: Call, tokens: int, requests_left: Allowance, tokens_left: Allowance, now: float) -> None:
+        """Learn from an answer: `tokens` is what the service counted, the rest what it said of its limits."""
+        self._under_way[call.lane] -= 1
+        self._budget.answered(call.booking, tokens, requests_left, tokens_left, now)
+        self._estimator.learn(call.bytes, len(call.texts), tokens)
+        sent = call.booking.sent_s
+        self.capacity.answered(call.tokens, sent, call.at_once, now)
+        self._lingers[call.lane].answered(now - sent)
+        self.breaker.succeeded()
+
+    def failed(self, call: Call, retry: Retry, roll: float, now: float) -> None:
+        """Learn that a call failed, by what the service said: its batch goes again as it is, when there is a chance."""
+        self._under_way[call.lane] -= 1
+        attempt = call.attempt + 1
+        if isinstance(retry, RateLimited):
+            # No failure of the call: the account pauses, and then it is the first in its lane.
+            self.breaker.succeeded()
+            self._budget.refused(call.booking, retry.after_s, roll, now)
+            self._again[call.lane].append(_Again(call.texts, call.attempt, now))
+            return
+        self._budget.failed(call.booking, now)
+        if isinstance(retry, Overloaded):
+            self.breaker.succeeded()
+            self.capacity.overloaded(call.booking.sent_s, call.at_once, now)
+        else:
+            self.breaker.failed(roll, retry.after_s, now)
+        pause = max(backoff_s(attempt, roll, retry.after_s), self._retries.reserve_s(now))
+        self._again[call.lane].append(_Again(call.texts, attempt, now + pause))
+
+    def rejected(self, call: Call, now: float) -> None:
+        """Learn that the service refused the input of a call, and so is alive."""
+        self._under_way[call.lane] -= 1
+        self._budget.failed(call.booking, now)
+        self.breaker.succeeded()
+
+    def abandoned(self, call: Call, now: float) -> None:
+        """Learn that the caller gave a call up."""
+        self._under_way[call.lane] -= 1
+        self._budget.failed(call.booking, now)
+        self.breaker.abandoned(now)
+
+    def resend(self, texts: Sequence[Text], now: float) -> None:
+        """Send these texts of one lane as one call, next in their lane: a part of a batch that was refused."""
+        self._again[texts[0].lane].append(_Again(texts, 0, now))
+
+    def _due(self, lane: Lane, now: float) -> _Again | None:
+        return next((again for again in self._again[lane] if again.due_s <= now), None)
+
+    def _try(self, lane: Lane, now: float) -> Call | _Held:
+        keep = self._lanes.kept(lane, now)
+        found = self.capacity.found(now)
+        slots = math.inf if found is None else max(1, math.floor(round(found) * (1 - keep)))
+        if keep and sum(self._under_way.values()) >= slots:
+            return _Held(math.inf)
+        again = self._due(lane, now)
+        if again is not None:
+            tokens = float(self._estimator.bound(sum(text.bytes for text in again.texts), len(again.texts)))
+            fit = self._budget.fit(tokens, tokens, keep, now)
+            if fit.wait_s > 0:
+                return _Held(fit.wait_s)
+            self._again[lane].remove(again)
+            return self._send(lane, again.texts, tokens, again.attempt, now)
+        return self._pack(lane, keep, now)
+
+    def _pack(self, lane: Lane, keep: float, now: float) -> Call | _Held:
+        waiting, head = self._lanes.waiting(lane), self._lanes.head(lane)
+        assert head is not None
+        texts = min(waiting.texts, self._limits.texts)
+        size = min(self._limits.bytes, math.ceil(waiting.bytes * texts / waiting.texts))
+        need = self._estimator.bound(head.bytes, 1)
+        most = max(need, min(self._limits.tokens, self._estimator.bound(size, texts)))
+        full = waiting.texts >= self._limits.texts or waiting.bytes >= self._limits.bytes or most == self._limits.tokens
+        linger = 0.0 if full else self._lingers[lane].wait_s(waiting.since, self._under_way[lane], now)
+        if linger > 0:
+            return _Held(linger, resources=False)
+        fit = self._budget.fit(need, most, keep, now)
+        if fit.wait_s > 0:
+            return _Held(fit.wait_s)
+        room = min(self._limits.tokens, math.floor(fit.tokens))
+        limits = msgspec.structs.replace(self._limits, tokens=room)
+        fill = Fill(limits, self._estimator.bound, self._count)
+        return self._send(lane, self._lanes.take(lane, fill), fill.tokens, 0, now)
+
+    def _send(self, lane: Lane, texts: Sequence[Text], tokens: float, attempt: int, now: float) -> Call:
+        self._under_way[lane] += 1
+        self._lanes.serve(lane, tokens, now)
+        if attempt == 0:
+            self._retries.requested()
+        self.breaker.sent()
+        booking = self._budget.book(tokens, now)
+        return Call(lane, texts, tokens, attempt, sum(self._under_way.values()), booking)
