@@ -33,6 +33,8 @@ KAFKA = "kafka"
 
 #: How long one request may take before the brokers count as away.
 REQUEST_S = 10.0
+#: How long a client may take to say good-bye. With the brokers away each one's last request would be waited for.
+CLOSE_S = 3.0
 #: So long one look of several may take, and so long is the pause between two that failed.
 _LOOK_S = 2.0
 _PAUSE_S = 0.2
@@ -299,11 +301,12 @@ class OnThread:
             raise error from raised
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Run `last` after all calls, and end the thread. Idempotent."""
+        """Run `last` after all calls, and end the thread; after CLOSE_S it is left to itself. Idempotent."""
         self._closing.set()
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
-        with suppress(KafkaException, RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._executor, last)
+        with suppress(KafkaException, RuntimeError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.get_running_loop().run_in_executor(self._executor, last)
         self.abandon()
 
     def abandon(self) -> None:

@@ -85,6 +85,7 @@ class Stream:
         reader: Callable[[LogReader], LogReader] = lambda it: it,
         writer: Callable[[IndexWriter], IndexWriter] = lambda it: it,
         limits: Limits | None = None,
+        uncompacted: str = "",
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
@@ -97,6 +98,7 @@ class Stream:
             embedder=model or self.model,
             recipe=LetterRecipe,
             decode=codec.decode,
+            uncompacted=uncompacted,
         )
         machine = Machine(
             clock=self.clock,
@@ -106,6 +108,7 @@ class Stream:
             emit=lambda event, fields: self.events.append((event, fields)),
             limits=limits or Limits(poll_wait_s=0.05),
             control_s=0.05,
+            look_s=0.1,
             grace_s=0.2,
         )
         return StreamWorker(ports, machine)
