@@ -302,6 +302,7 @@ def test_a_record_that_is_no_change_and_a_recipe_that_fails_hurt_only_themselves
 
 def test_a_log_that_must_not_be_compacted_and_is(kind: str, tmp_path: Path) -> None:
     async def story(stream: Stream) -> None:
+        await stream.once()
         worker = stream.worker(uncompacted="markers carry no order")
         running = asyncio.ensure_future(worker.run(once=False))
         await stream.say(("d", "A"))
