@@ -51,6 +51,13 @@ def follow(page: Path, tmp_path: Path, **more: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_map_of_the_engine_names_every_file_and_no_other() -> None:
+    _, _, engine = (ROOT / "ARCHITECTURE.md").read_text().partition("## The engine")
+    named = set(re.findall(r"`(\w+\.py)`", engine.partition("\n## ")[0]))
+    there = {path.name for path in (ROOT / "src/headwater/engine").glob("*.py")} - {"__init__.py"}
+    assert named == there
+
+
 @pytest.mark.parametrize("page", PAGES_OF_DOCS, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     for target in LINK.findall(page.read_text()):

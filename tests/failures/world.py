@@ -262,7 +262,7 @@ class World:
         for document in documents:
             settled |= {receipt.place for receipt in await ledger.receipts(document)}
         if settled != places:
-            wrong.append(f"no receipt for {sorted(places - settled)}")
+            wrong.append(f"no receipt for {sorted(map(str, places - settled))}")
         files = sum(document.endswith(".txt") for document in documents)
         if len(places) != len(FIRST) + len(THEN) + files:
             wrong.append(f"{len(places)} changes are in the log: some are there twice, or were lost")

@@ -18,7 +18,11 @@ from headwater.journal import topics_of
 from headwater.observability.findings import Finding, Severity, sound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from headwater.doctor.kafka import Examination
+    from headwater.log.codecs.schemas import SchemaRegistry
+    from headwater.settings.kafka import RegistrySettings
     from headwater.settings.stores import Store
     from headwater.wiring import Site
 
@@ -57,24 +61,28 @@ async def _doctor(config: Path, json: bool) -> int:
 
 
 async def _kafka(site: Site) -> Examination:
-    from contextlib import AsyncExitStack
-
     from headwater.doctor.kafka import KafkaSubject, examine
+    from headwater.settings.topic import with_schemas
 
     log = kafka_of(site.settings)
     policy, streams = topics_of(site.settings, log)
     claims = None if log.oversized == "reject" else log.oversized.claim_check
-    async with connected(site) as admin, AsyncExitStack() as opened:
-        schemas = None
-        if log.registry:
-            from headwater.log.schema_registry import HttpSchemaRegistry
-
-            schemas = HttpSchemaRegistry(log.registry.url, log.registry.login, log.registry.ca)
-            opened.push_async_callback(schemas.close)
-        subject = KafkaSubject(
-            policy, streams, log.receipts == "transactional", log.rebalance == "consumer", claims, schemas
-        )
+    needed = any(it.topic and with_schemas(it.topic) for it in site.settings.streams.values())
+    schemas = _schemas_of(log.registry) if log.registry and needed else None
+    subject = KafkaSubject(
+        policy, streams, log.receipts == "transactional", log.rebalance == "consumer", claims, schemas
+    )
+    async with connected(site) as admin:
         return await examine(admin, subject, site.clock)
+
+
+def _schemas_of(registry: RegistrySettings) -> Callable[[], SchemaRegistry]:
+    def reached() -> SchemaRegistry:
+        from headwater.log.schema_registry import HttpSchemaRegistry
+
+        return HttpSchemaRegistry(registry.url, registry.login, registry.ca)
+
+    return reached
 
 
 def _sqlite(site: Site, log: Store) -> list[Finding]:

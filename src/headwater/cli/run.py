@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -118,11 +119,11 @@ async def _run(
                 watching.cancel()
                 await asyncio.gather(watching, return_exceptions=True)
                 display.close()
-        await meter.measure()
+        await _briefly(meter.measure())
         if log_format is LogFormat.TEXT:
             for line in meter.lines():
                 tell(line)
-        await _tell_dead(site)
+        await _briefly(_tell_dead(site))
     return stopper.exit_code(codes, once=timeout_s is not None)
 
 
@@ -191,6 +192,12 @@ def _tell_halt(stream: str, error: HeadwaterError, config: Path) -> None:
     tell(f"{stream} halted:")
     for line in explain(located(error, config)):  # it begins with its place, so that editors find it
         tell(line)
+
+
+async def _briefly(look: Coroutine[None, None, None]) -> None:
+    """Take a last look at what was done. A log that is away is not waited for."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(look, 3.0)
 
 
 async def _tell_dead(site: Site) -> None:

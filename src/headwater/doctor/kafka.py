@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,7 @@ class KafkaSubject:
     transactional: bool
     consumer_protocol: bool
     claims: Path | None = None
-    schemas: SchemaRegistry | None = None
+    schemas: Callable[[], SchemaRegistry] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,18 @@ async def examine(admin: KafkaAdmin, subject: KafkaSubject, clock: Clock) -> Exa
     return Examination(findings)
 
 
-async def _schemas(registry: SchemaRegistry) -> Finding:
+async def _schemas(reached: Callable[[], SchemaRegistry]) -> Finding:
     try:
-        await registry.check()
-    except (Retry, Unreachable) as error:
+        registry = reached()
+        try:
+            await registry.check()
+        finally:
+            await registry.close()
+    except HeadwaterError as error:
         why = "records whose schemas are not known yet wait for it"
         cure = error.cure if isinstance(error, Unreachable) else "Start it, or check log.registry.url"
-        return failure("schema registry", "log.registry", error.cause, why, cure)
+        what = error.cause if isinstance(error, Retry | Unreachable) else str(error)
+        return failure("schema registry", "log.registry", what, why, cure)
     return in_order("schema registry", "log.registry", "it answers")
 
 

@@ -37,6 +37,10 @@ Starts = Callable[[Mapping[int, int]], Awaitable[Mapping[int, Start]]]
 _NOTED = 24
 
 
+#: Nothing was written down yet.
+_NEVER = CaughtUp(0, 0)
+
+
 class _Range(NamedTuple):
     partition: int
     start: int
@@ -44,7 +48,7 @@ class _Range(NamedTuple):
 
 
 class _Trails(NamedTuple):
-    """Of one partition of a compacted log: what was handed out, and what was settled."""
+    """Of one partition: what was handed out, and what was settled."""
 
     handed: Trail
     settled: Trail
@@ -81,8 +85,9 @@ class Intake:
         now_us = self._clock.now_us()
         for partition, end in ends.items():
             trails = self._trails.get(partition)
-            if trails and self._life_s is not None:
-                check(partition, trails.handed.offset, trails.handed.caught, now_us, self._life_s)
+            if trails is not None:
+                if self._life_s is not None:
+                    check(partition, trails.handed.offset, trails.handed.caught, now_us, self._life_s)
                 trails.handed.move(end)
         self._reached.update(ends)
         return batch
@@ -122,12 +127,16 @@ class Intake:
         for partition, reached in before.items():
             if reached > marks[partition].high:
                 raise Changed(f"partition {partition} ends at {marks[partition].high}, and was read up to {reached}")
-        self._life_s = await self._history.marker_life_s()
+        life_s = await self._history.marker_life_s()
         for partition, (handed, settled) in self._trails.items():
+            if life_s is None:
+                handed.renew(now_us)
+                settled.renew(now_us)
             handed.look(now_us, marks[partition].high)
             settled.look(now_us, marks[partition].high)
+        self._life_s = life_s
         await self._note(now_us)
-        return self._life_s
+        return life_s
 
     async def _note(self, now_us: int) -> None:
         """Write down that idle partitions are read to their ends, now and then."""
@@ -137,7 +146,7 @@ class Intake:
         due = {
             at: it.settled
             for at, it in self._trails.items()
-            if self._noted[at].at_us < old_us < it.settled.caught.at_us
+            if self._noted[at] is _NEVER or self._noted[at].at_us < old_us < it.settled.caught.at_us
         }
         if due:
             with suppress(Lost):
@@ -187,9 +196,12 @@ class Intake:
         if frontier:
             with suppress(Lost):  # they went meanwhile, which is the next news
                 await self._write(frontier, caught)
-        self._noted.update(caught)
-        for partition, it in caught.items():
-            self._trails[partition] = _Trails(Trail(starts[partition].offset, it), Trail(starts[partition].offset, it))
+        # Where every change is kept it is followed all the same: a log that is compacted from now on has lost none yet.
+        fresh = CaughtUp(self._clock.now_us(), 0)
+        for partition, start in starts.items():
+            it = start.caught or fresh
+            self._noted[partition] = caught.get(partition, _NEVER)
+            self._trails[partition] = _Trails(Trail(start.offset, it), Trail(start.offset, it))
 
     async def _go_on(self, batch: Batch, max_records: int, max_bytes: int) -> Batch:
         """Hand out the next of the backlog, then what was held back for it."""
@@ -236,7 +248,8 @@ class Intake:
             self._settling = None
             raise Lost(frozenset(moved))  # the engine has not heard yet that they begin anew
         if self._settling is None or self._settling[0] is not settlement:
-            tracked = {at: self._trails[at].settled for at in settlement.frontier if at in self._trails}
+            known = self._trails if self._life_s is not None else {}
+            tracked = {at: known[at].settled for at in settlement.frontier if at in known}
             caught = {at: it.after(settlement.frontier[at]) for at, it in tracked.items()}
             self._settling = (settlement, msgspec.structs.replace(settlement, caught=caught))
         told = self._settling[1]

@@ -10,7 +10,7 @@ whatever one of them returns is absorbed here, in one place, so that nothing nee
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cmp_to_key, partial
 from typing import Any
 
@@ -36,6 +36,9 @@ from headwater.model.version import Place, compare
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Patience
 
+#: Which part of what may wait is for changes that are worked on again.
+_RETAKEN_SHARE = 4
+
 #: Reads a record. Pure; never raises.
 Decode = Callable[[Record], Waiting]
 
@@ -48,10 +51,11 @@ class Limits(msgspec.Struct, frozen=True):
     poll_wait_s: float = 1.0
     waiting_bytes: int = 16 << 20
     open_records: int = 20_000
+    retaken_records: int = 1_000
     work_documents: int = 64
     work_bytes: int = 1 << 20
     works: int = 3
-    full_wait_s: float = 0.01
+    full_wait_s: float = 0.05
     drain_s: float = 5.0
 
 
@@ -101,7 +105,7 @@ class Loop:
         self._ordering = Ordering()
         self._rejections = Rejections()
         self._receipts: list[tuple[Receipt, int]] = []  # each with the time when its change was read
-        self._retaken: set[Place] = set()
+        self._retaken: dict[Place, int] = {}  # with the bytes that each may hold, until it is settled
         self._leaving: frozenset[int] = frozenset()
         self._usage = Usage()
         self._tasks: dict[asyncio.Task[Any], Callable[[Any], None]] = {}
@@ -160,7 +164,7 @@ class Loop:
     def retake(self, change: Waiting) -> None:
         """Work on a change again that was dead: straight through the fence, not through the log."""
         if change.place not in self._retaken:
-            self._retaken.add(change.place)
+            self._retaken[change.place] = change.size_bytes
             self._ordering.arrive(screen(self._recipe, change)[0])
             self._wake.set()
 
@@ -169,11 +173,12 @@ class Loop:
         return self._frontier.has([partition])
 
     @property
-    def has_room(self) -> bool:
-        """Whether more may be held."""
+    def takes_more(self) -> bool:
+        """Whether there is room for more to retake. It is apart from that for new changes, which are always there."""
+        limits = self._limits
         return (
-            self._ordering.size_bytes + self._removing_bytes < self._limits.waiting_bytes
-            and self._frontier.open_count + len(self._retaken) < self._limits.open_records
+            len(self._retaken) < limits.retaken_records
+            and sum(self._retaken.values()) < limits.waiting_bytes // _RETAKEN_SHARE
         )
 
     # --- what to begin
@@ -205,10 +210,16 @@ class Loop:
 
     async def _poll(self) -> Batch:
         limits = self._limits
-        if self.has_room:
+        if self._room():
             return await self._reader.poll(limits.poll_records, limits.poll_bytes, limits.poll_wait_s)
         # Without room for records the news of the assignment are heard all the same: others wait for their share.
         return await self._reader.poll(0, 0, limits.full_wait_s)
+
+    def _room(self) -> bool:
+        return (
+            self._ordering.size_bytes + self._removing_bytes < self._limits.waiting_bytes
+            and self._frontier.open_count < self._limits.open_records
+        )
 
     def _owes(self) -> bool:
         return bool(self._receipts) or self._running["settle"] > 0 or bool(self._frontier.settled())
@@ -299,7 +310,6 @@ class Loop:
             read_us = self._frontier.settle(receipt.place)
             if read_us is None and not retaken:
                 continue  # the partition went to another worker meanwhile: the receipt is its to write
-            self._retaken.discard(receipt.place)
             dead = receipt.outcome is Outcome.DEAD
             if dead:
                 fields = {"id": receipt.document, "version": str(receipt.version), "reason": receipt.reason}
@@ -330,11 +340,19 @@ class Loop:
             await self._patience.call(lambda: self._reader.settle(settlement))
         except Lost as lost:
             self._lose(lost.partitions)
+            self._let_go(noted[0].place for noted in receipts if noted[0].place.partition in lost.partitions)
             self._receipts += [noted for noted in receipts if noted[0].place.partition not in lost.partitions]
             return
         self._usage = usage
+        self._let_go(receipt.place for receipt, _ in receipts)
         self._frontier.commit(settlement.frontier)
         self._emit(Event.CHANGES_SETTLED, {"changes": len(receipts)})
+
+    def _let_go(self, places: Iterable[Place]) -> None:
+        """These may be retaken again. Before their receipts are in the log, their letters still ask for it."""
+        if self._retaken:
+            for place in places:
+                self._retaken.pop(place, None)
 
 
 def _newest_first(changes: Sequence[Waiting]) -> tuple[Waiting, ...]:

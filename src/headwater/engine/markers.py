@@ -28,6 +28,10 @@ class Trail:
     def __repr__(self) -> str:
         return f"Trail({self.offset}, {self.caught})"
 
+    def renew(self, now_us: int) -> None:
+        """Note that nothing was compacted up to now: no marker is missed, wherever it stands."""
+        self.caught, self._ahead = CaughtUp(now_us, 0), None
+
     def look(self, now_us: int, end: int) -> None:
         """Note where the partition ends now. An earlier end that was not reached yet stays the next to be reached."""
         if self._ahead is None:

@@ -162,6 +162,12 @@ class Opener:
         )
         await self._patience.call(lambda: ports.catalogue.create(generation))
 
+    def allow(self, marker_life_s: float | None) -> None:
+        """Raise Misconfigured when the log is compacted, as a life of markers tells, and must not be."""
+        if marker_life_s is not None and (why := self._ports.uncompacted):
+            path = f"streams.{self._ports.name}.topic"
+            raise Misconfigured(path, "a topic that is not compacted", "a compacted one", hint=why)
+
     async def _caught(
         self,
         starts: Mapping[int, int],
@@ -174,11 +180,9 @@ class Opener:
         markers may be gone. The watermarks are of `now_us` or later.
         """
         life_s = await self._patience.call(self._ports.history.marker_life_s)
+        self.allow(life_s)
         caught = {}
         if life_s is not None:
-            if why := self._ports.uncompacted:
-                path = f"streams.{self._ports.name}.version"
-                raise Misconfigured(path, "a topic that is not compacted", "a compacted one", hint=why)
             for partition, offset in starts.items():
                 marks, stood = watermarks[partition], offset if partition in fed else None
                 known = marks.caught or since_made(generation, now_us, life_s)

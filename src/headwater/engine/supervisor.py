@@ -229,6 +229,7 @@ class StreamWorker:
         while not self._stop.is_set():
             if machine.clock.monotonic() >= due_s:
                 life_s = await self.patience.call(intake.look)
+                self._opener.allow(life_s)
                 # Often enough within a marker's life to notice in time that the reading does not keep up.
                 due_s = machine.clock.monotonic() + min(
                     machine.look_s, machine.look_s if life_s is None else life_s / 4
@@ -264,7 +265,7 @@ class StreamWorker:
             held = every or partition >= epochs[-1].partitions or loop.holds(partition)
             if not held or loop.retakes(letter.place):
                 continue
-            if taken == _LETTERS or not loop.has_room or self._stop.is_set():
+            if taken == _LETTERS or not loop.takes_more or self._stop.is_set():
                 return False
             taken += 1
             await self._retake_one(loop, epochs, letter)

@@ -71,7 +71,7 @@ def advice(cause: str) -> str:
     """Return the next step for what librdkafka says of a connection that it cannot make."""
     said = cause.lower()
     # A listener in the clear answers a TLS greeting with nonsense, or cuts the line: which of the two is up to chance.
-    if "plaintext broker" in said or "ssl connection closed" in said:
+    if "plaintext broker" in said or ("ssl connection closed" in said and "ssl_handshake" in said):
         return (
             "Unless the broker is just starting, this is a PLAINTEXT broker listener, which is not encrypted: "
             "set log.security.protocol to plaintext or sasl_plaintext"

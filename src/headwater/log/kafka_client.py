@@ -33,6 +33,8 @@ KAFKA = "kafka"
 
 #: How long one request may take before the brokers count as away.
 REQUEST_S = 10.0
+#: How long a client may take to say good-bye. With the brokers away each one's last request would be waited for.
+CLOSE_S = 3.0
 #: So long one look of several may take, and so long is the pause between two that failed.
 _LOOK_S = 2.0
 _PAUSE_S = 0.2
@@ -299,11 +301,12 @@ class OnThread:
             raise error from raised
 
     async def close(self, last: Callable[[], None]) -> None:
-        """Run `last` after all calls, and end the thread. Idempotent."""
+        """Run `last` after all calls, and end the thread; after CLOSE_S it is left to itself. Idempotent."""
         self._closing.set()
         # A client that cannot say good-bye is gone all the same; the thread may have ended before.
-        with suppress(KafkaException, RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._executor, last)
+        with suppress(KafkaException, RuntimeError, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.get_running_loop().run_in_executor(self._executor, last)
         self.abandon()
 
     def abandon(self) -> None:
@@ -318,12 +321,16 @@ def fetched(consumer: Consumer, limit: int, wait_s: float) -> list[Message]:
     return messages + consumer.consume(limit - 1, 0) if messages else messages
 
 
-def learn_anew(consumer: Consumer, topic: str) -> None:
+def learn_anew(consumer: Consumer, topic: str) -> bool:
     """Let the client ask what partitions a topic has: what a broker that had just started told, it believes for minutes
-    otherwise. Blocks a little. Not within a callback of the client: that would end the process.
+    otherwise. Tell whether a broker answered. Blocks a little. Not within a callback of the client: that would end the
+    process.
     """
-    with suppress(KafkaException):
+    try:
         consumer.list_topics(topic, timeout=_LOOK_S)
+    except KafkaException:
+        return False
+    return True
 
 
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
@@ -335,11 +342,7 @@ def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: C
         found = consumer.get_watermark_offsets(place, timeout=_LOOK_S, cached=False)
         return found[0], found[1]
 
-    def again(error: KafkaError) -> None:
-        if error.code() in MISSING:
-            learn_anew(consumer, place.topic)
-
-    return _looked(look, again, consumer, trouble, clock)
+    return _looked(look, lambda: learn_anew(consumer, place.topic), consumer, trouble, clock)
 
 
 def standing(
@@ -359,13 +362,12 @@ def standing(
                 raise KafkaException(it.error)
         return {it.partition: it for it in found if it.offset >= 0}
 
-    return _looked(look, lambda _: None, consumer, trouble, clock)
+    return _looked(look, lambda: learn_anew(consumer, places[0].topic), consumer, trouble, clock)
 
 
-def _looked(
-    look: Callable[[], T], again: Callable[[KafkaError], None], consumer: Consumer, trouble: Trouble, clock: Clock
-) -> T:
-    """Return what `look` returns, as soon as it does; `again` is called before each further try.
+def _looked(look: Callable[[], T], learn: Callable[[], bool], consumer: Consumer, trouble: Trouble, clock: Clock) -> T:
+    """Return what `look` returns, as soon as it does. Where a topic is said to be missing, `learn` asks anew, and tells
+    whether a broker answered: a client whose brokers are all away says the same of every topic.
 
     The consumer has nothing assigned: only a poll brings what the client has to say of its trouble, and a poll would
     take a record.
@@ -381,12 +383,15 @@ def _looked(
             if worse is not None and not isinstance(translated(worse, ""), Retry):
                 raise KafkaException(worse) from raised
             error = raised.args[0]
-            is_missing = error.code() in MISSING
-            if clock.monotonic() > began_s + (MISSING_S if is_missing else REQUEST_S):
+            waited_s = clock.monotonic() - began_s
+            if error.code() in MISSING:
+                if learn():
+                    if waited_s > MISSING_S:
+                        raise
+                elif waited_s > REQUEST_S:
+                    raise Retry(KAFKA, trouble.cause("no broker answers")) from raised
+            elif waited_s > REQUEST_S or not isinstance(translated(error, ""), Retry):
                 raise
-            if not is_missing and not isinstance(translated(error, ""), Retry):
-                raise
-            again(error)
 
 
 def offset_of(message: Message) -> int:

@@ -343,8 +343,9 @@ class ConsumerThread:
     def _regulate(self, consumer: Consumer) -> None:
         """Wait a moment for room; then pause partitions whose buffers are full, and resume those that have room."""
         with self._moved:
-            self._moved.wait_for(lambda: bool(self._work) or self._closing.is_set() or not full(self._buffers), _ROOM_S)
-            wait, go_on = full(self._buffers), drained(self._buffers)
+            had_room = self._moved.wait_for(self._has_room, _ROOM_S)
+            wait = [] if had_room else full(self._buffers)
+            go_on = drained(self._buffers)
             for partition in (*wait, *go_on):
                 self._buffers[partition].paused = partition in wait
         with suppress(KafkaException):  # a partition that has just gone needs neither
@@ -352,6 +353,9 @@ class ConsumerThread:
                 consumer.pause([TopicPartition(self._topic, partition) for partition in wait])
             if go_on:
                 consumer.resume([TopicPartition(self._topic, partition) for partition in go_on])
+
+    def _has_room(self) -> bool:
+        return not full(self._buffers) or bool(self._work) or self._closing.is_set()
 
     def _measure(self, statistics: str) -> None:
         """Take the client's statistics. This is its `stats_cb`, called in the consume calls."""

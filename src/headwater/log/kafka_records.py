@@ -229,6 +229,9 @@ class Letters:
         self._letters: dict[LetterKey, DeadLetter] = {}
         self._won: set[str] = set()
 
+    def __bool__(self) -> bool:
+        return bool(self._letters)
+
     def __contains__(self, key: LetterKey) -> bool:
         return key in self._letters
 

@@ -94,8 +94,7 @@ class Settler:
 
     def prepare(self) -> None:
         """Begin with what the first settlement needs: with transactions, finding their coordinator takes its time."""
-        if self._writing.begin:
-            self._writing.thread.begin(self._writing.begin)
+        self._writing.thread.begin(self._writing.prepare)
 
     async def close(self) -> None:
         """Let go of the connection. Idempotent."""
@@ -112,7 +111,7 @@ class _Writing:
         self.trouble = Trouble()
         self.thread = OnThread("kafka-settling", self.trouble)
         self.write = self._transact if mode == "transactional" else self._one_by_one
-        self.begin = self._opened if mode == "transactional" else None
+        self._transacts = mode == "transactional"
         self._producer: Producer | None = None
         self._abandoned = False
         self._failed: list[KafkaError] = []
@@ -126,6 +125,11 @@ class _Writing:
     def leave(self) -> None:
         """Let go of the connection."""
         self._producer = None
+
+    def prepare(self) -> None:
+        """Do what takes its time before the first transaction."""
+        if self._transacts:
+            self._opened()
 
     # --- in one transaction
 

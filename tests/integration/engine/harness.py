@@ -88,6 +88,7 @@ class Stream:
         reader: Callable[[LogReader], LogReader] = lambda it: it,
         writer: Callable[[IndexWriter], IndexWriter] = lambda it: it,
         limits: Limits | None = None,
+        uncompacted: str = "",
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
@@ -100,6 +101,7 @@ class Stream:
             embedder=model or self.model,
             recipe=LetterRecipe,
             decode=codec.decode,
+            uncompacted=uncompacted,
         )
         machine = Machine(
             clock=self.clock,
@@ -109,6 +111,7 @@ class Stream:
             emit=lambda event, fields: self.events.append((event, fields)),
             limits=limits or Limits(poll_wait_s=0.05),
             control_s=0.05,
+            look_s=0.1,
             grace_s=0.2,
         )
         return StreamWorker(ports, machine)

@@ -12,7 +12,7 @@ import pytest
 from headwater.engine.discard import discard
 from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End
-from headwater.errors import Retry
+from headwater.errors import Misconfigured, Retry
 from headwater.indexes.port import IndexWriter
 from headwater.log.port import LogReader
 from headwater.model.change import Outgoing
@@ -298,6 +298,27 @@ def test_a_record_that_is_no_change_and_a_recipe_that_fails_hurt_only_themselves
         assert reasons["f"] == "the filter failed with AttributeError"
 
     play(kind, tmp_path, story)
+
+
+def test_a_log_that_must_not_be_compacted_and_is(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.once()
+        worker = stream.worker(uncompacted="markers carry no order")
+        running = asyncio.ensure_future(worker.run(once=False))
+        await stream.say(("d", "A"))
+        await stream.until(lambda: _shown(stream, {"d": "A"}))
+        # Somebody changes it under a worker that serves, and then the worker is started again.
+        stream.log.marker_life_s = 1000.0
+        for ended in (await running, await stream.worker(uncompacted="markers carry no order").run(once=True)):
+            assert (ended.end, type(ended.error)) == (End.HALTED, Misconfigured)
+            assert "markers carry no order" in ended.reason
+        assert (await stream.worker().run(once=True)).end is End.DONE
+
+    play(kind, tmp_path, story)
+
+
+async def _shown(stream: Stream, texts: dict[str, str]) -> bool:
+    return await stream.shown() == texts
 
 
 def test_a_retried_letter_whose_record_is_gone_is_open_again(kind: str, tmp_path: Path) -> None:

@@ -135,6 +135,28 @@ def test_a_log_that_keeps_every_change_needs_no_notes() -> None:
     assert log.settled == [Settlement({0: 6})]
 
 
+def test_a_log_that_is_compacted_from_now_on_has_lost_no_marker_yet() -> None:
+    async def story(log: Log, intake: Intake, clock: SimulatedClock) -> None:
+        log.life_s = None
+        await clock.sleep(1000)
+        assert await intake.look() is None
+        last_s = clock.now_us()
+        log.life_s = LIFE_S
+        await clock.sleep(10)
+        assert await intake.look() == LIFE_S
+        assert log.settled == [Settlement({0: 5}, caught={0: CaughtUp(last_s, 0)})]
+        log.batches += [Batch([record(5)]), Batch([record(6)])]
+        await clock.sleep(LIFE_S - 10)
+        assert (await intake.poll(9, 9, 0)).records
+        await intake.settle(Settlement({0: 6}))
+        assert log.settled[-1].caught == {0: CaughtUp(last_s, 0)}
+        await clock.sleep(1)
+        with pytest.raises(Halt, match="missed-delete-marker"):
+            await intake.poll(9, 9, 0)
+
+    played(story)
+
+
 def test_an_index_that_begins_beyond_the_committed_offset_goes_over_what_is_gone() -> None:
     async def story(log: Log, intake: Intake, clock: SimulatedClock) -> None:
         assert log.settled == [Settlement({0: 8})]

@@ -239,6 +239,7 @@ def test_a_record_from_the_future_shows_that_the_brokers_clock_is_ahead() -> Non
         ("SSL handshake failed: connecting to a PLAINTEXT broker listener?", "is not encrypted"),
         ("Disconnected: SSL connection closed by peer (after 3ms in state SSL_HANDSHAKE)", "is not encrypted"),
         ("Disconnected while requesting ApiVersion: (connecting to a SSL listener?)", "asks for TLS"),
+        ("Disconnected: SSL connection closed by peer (after 600012ms in state UP)", "advertised listeners"),
         ("Timed out", "advertised listeners"),
     ],
 )

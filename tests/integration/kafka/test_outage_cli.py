@@ -1,0 +1,59 @@
+"""The only broker goes away, for longer than a missing topic is asked for, and comes back: the worker waits."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.integration.cli.process import Cli, until
+from tests.kafka.broker import Broker
+
+CONFIG = """\
+log: {{url: 'kafka://{bootstrap}'}}
+streams:
+  notes: {{partitions: 2, recipe: {{embed: {{model: hash}}}}}}
+"""
+
+
+def test_a_worker_outlives_its_only_broker(tmp_path: Path, start_broker: Callable[..., Broker]) -> None:
+    broker = start_broker()
+    cli = Cli(tmp_path)
+    cli.write("headwater.yaml", CONFIG.format(bootstrap=broker.bootstrap))
+    publish(cli, "a")
+    worker = cli.start("run")
+    assert worker.stdout is not None
+    assert worker.stderr is not None
+    heard: list[str] = []
+    listener = threading.Thread(target=heard.extend, args=(worker.stderr,), daemon=True)
+    listener.start()
+    until(lambda: found(cli) == {"a"}, 60)
+    broker.kill()
+    until(lambda: any("outage.began" in line for line in heard), 60)
+    time.sleep(15)  # every client has asked for its topic in vain by then, more than once
+    assert worker.poll() is None, heard
+    assert not any("halted" in line for line in heard), heard
+    broker.restart()
+    publish(cli, "b")
+    until(lambda: found(cli) == {"a", "b"}, 90)
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(timeout=60)
+    listener.join(timeout=10)
+    for pipe in (worker.stdout, worker.stderr):
+        pipe.close()
+    assert worker.returncode == 0, heard
+    assert any("outage.ended" in line for line in heard)
+
+
+def publish(cli: Cli, document: str) -> None:
+    cli("publish", "notes", stdin=json.dumps({"id": document, "text": f"the text of {document}"}) + "\n")
+
+
+def found(cli: Cli) -> set[str]:
+    """Search; nothing while there is no index yet."""
+    if not (cli.folder / "headwater.db").exists():
+        return set()
+    return {it["id"] for it in cli.json("search", "notes", "text", "-k", "9", "--json")["hits"]}
