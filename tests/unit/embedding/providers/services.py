@@ -72,6 +72,10 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
         def do_GET(self) -> None:
             self.answer(None)
 
+        def do_CONNECT(self) -> None:
+            self.answer(None)
+            self.close_connection = True
+
         def do_POST(self) -> None:
             self.answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
 
@@ -87,6 +91,7 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
                     self.send_header("content-length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
+                self.close_connection |= "content-length" in headers  # it lied, so the connection is of no more use
             except OSError:
                 self.close_connection = True  # whoever asked has gone
 
