@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from headwater.model.generation import Generation
     from headwater.observability.signals import Emit, Event
     from headwater.retrieval.search import Retriever
+    from headwater.settings.embed import EmbedSettings
     from headwater.settings.schema import Settings, StreamSettings
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class Site:
         self._ids = SystemIds()
         self._open: list[_Closable] = []
         self._journal: Journal | None = None
-        self._embedders: dict[str, Embedder] = {}
+        self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
@@ -153,11 +154,13 @@ class Site:
         return Tools(writer, Gateway(self.embedder(stream), patience), self.clock)
 
     def embedder(self, stream: str) -> Embedder:
-        """Return the stream's model. Streams share what is the same."""
-        model = self._stream(stream).recipe.embed.model
-        if model not in self._embedders:
-            self._embedders[model] = self._kept(_embedder(model, self._compute))
-        return self._embedders[model]
+        """Return the stream's model, which is to be opened. Streams share what is the same."""
+        wanted = self._stream(stream).recipe.embed
+        made = next((it for settings, it in self._embedders if settings == wanted), None)
+        if made is None:
+            made = self._kept(_embedder(stream, wanted, self._compute))
+            self._embedders.append((wanted, made))
+        return made
 
     def recipe(self, stream: str, number: int) -> Recipe:
         """Return the stream's recipe with a number."""
@@ -257,11 +260,26 @@ def _predicate(text: str) -> tuple[Callable[[Change], bool], str]:
     return passes, condition.name
 
 
-def _embedder(model: str, compute: Compute) -> Embedder:
-    if model == "hash":
-        from headwater.embedding.providers.hash import HashEmbedder
+def _embedder(stream: str, settings: EmbedSettings, compute: Compute) -> Embedder:
+    """Make the model that a stream names. Raise Misconfigured when its provider cannot be told so."""
+    from headwater.embedding.providers.options import ProviderOptions
+    from headwater.embedding.providers.registry import embedder
+    from headwater.errors import Misconfigured
 
-        return HashEmbedder(compute=compute)
-    from headwater.embedding.providers.static import StaticEmbedder
-
-    return StaticEmbedder(compute=compute)
+    options = ProviderOptions(
+        model="",
+        url=settings.url,
+        key=settings.key.get_secret_value() if settings.key else None,
+        revision=settings.revision or "",
+        dimensions=settings.dimensions,
+        query_prefix=settings.query_prefix or "",
+        document_prefix=settings.document_prefix or "",
+        ca=settings.ca,
+        timeout_s=settings.timeout_s,
+        compute=compute,
+    )
+    try:
+        return embedder(settings.model, options)
+    except Misconfigured as error:
+        error.path = f"streams.{stream}.recipe.embed.{error.path}"
+        raise

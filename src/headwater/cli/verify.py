@@ -35,6 +35,7 @@ async def _verify(config: Path, stream: str, repair: bool, json: bool) -> int:
     from headwater.engine.verification import verify as compare
 
     async with opened(config, stream) as site:
+        await site.embedder(stream).open()  # the recipe's fingerprint holds what its model says of itself
         subject = site.subject(stream)
         if repair:
             await subject.reader.generation()  # says what is missing before the lock's file is made

@@ -35,6 +35,7 @@ class Opener:
     async def decide(self, state: StreamState) -> tuple[Generation | None, Fingerprints, Opening]:
         """Look, and decide how to begin. Nothing is changed yet."""
         ports = self._ports
+        await self._patience.call(ports.embedder.open)
         generation = await self.generation()
         fingerprints = ports.recipe(0).fingerprints
         self._same_recipe(generation, fingerprints)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headwater.embedding.gateway import check
-from headwater.embedding.port import Embedder, Purpose
+from headwater.embedding.port import Description, Embedder, Purpose
 from headwater.errors import Halt, Reject
 from headwater.indexes.port import Hit, IndexReader
 from headwater.model.manifest import ChunkRef
@@ -18,10 +18,9 @@ class Retriever:
     def __init__(self, reader: IndexReader, embedder: Embedder) -> None:
         self._reader = reader
         self._embedder = embedder
-        self._model = embedder.describe()
 
     def __repr__(self) -> str:
-        return f"Retriever({self._reader!r}, {self._model.name!r})"
+        return f"Retriever({self._reader!r}, {self._embedder!r})"
 
     async def search(self, query: str, k: int, where: Mapping[str, Any]) -> list[Hit]:
         """Return the k best chunks of shown documents whose payload holds all of `where`, the best first.
@@ -29,21 +28,23 @@ class Retriever:
         Raise Halt("model-drift") when the index was built with another model (G6), Reject when the model cannot embed
         the query, Retry when the model or the index is away.
         """
-        await self._same_model()
+        await self._embedder.open()
+        model = self._embedder.describe()
+        await self._same_model(model)
         answer = await self._embedder.embed([query], Purpose.QUERY)
-        (vector,) = check(answer, 1, self._model.name, self._model.dimensions)
+        (vector,) = check(answer, 1, model.name, model.dimensions)
         if not isinstance(vector, bytes):
             raise Reject(vector.reason)
         return await self._reader.search(vector, k, where)
 
-    async def _same_model(self) -> None:
+    async def _same_model(self, model: Description) -> None:
         # Asked anew for each search: another process may have made or switched the generation meanwhile.
         built = await self._reader.generation()
-        if built.fingerprints.model != self._model.fingerprint:
+        if built.fingerprints.model != model.fingerprint:
             raise Halt(
                 "model-drift",
                 f"index generation {built.number} of stream {built.stream!r} was built with the model "
-                f"{built.model!r}, and the configuration now names {self._model.name!r} with another fingerprint",
+                f"{built.model!r}, and the configuration now names {model.name!r} with another fingerprint",
                 "Their vectors cannot be compared. Name the model that the index was built with in `recipe.embed`, "
                 "or build a new index",
             )

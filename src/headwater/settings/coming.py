@@ -20,9 +20,6 @@ _KEYS: dict[tuple[str, ...], dict[str, str]] = {
         "enrich": "this one embeds the chunk as it is",
         "access": "this one shows every document to every reader",
     },
-    ("streams", "*", "recipe", "embed"): dict.fromkeys(
-        ("provider", "revision", "dimensions", "prefix", "url"), "this one has `model: static` and `model: hash`"
-    ),
 }
 
 _SCHEMES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -48,8 +45,6 @@ def coming_key(parent: tuple[str, ...], key: str) -> str | None:
 def coming_value(place: tuple[str, ...], value: object) -> str | None:
     """Say that what a value asks for comes later, if it does. Quotes nothing but names from the tables above."""
     pattern = _pattern(place)
-    if pattern == ("streams", "*", "recipe", "embed", "model") and (isinstance(value, dict) or "/" in str(value)):
-        return f"a model behind a provider {_LATER}; this one has static and hash"
     for scheme in _SCHEMES.get(pattern, ()):
         if str(value).lower().startswith(f"{scheme}://"):
             return f"{scheme}:// {_LATER}; this one has sqlite:///PATH"

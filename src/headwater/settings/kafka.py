@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
 
-from headwater.settings.addresses import KAFKA, brokers, is_loopback, web_address
+from headwater.settings.addresses import KAFKA, brokers, is_loopback
 from headwater.settings.failures import Unfit
 from headwater.settings.values import (
     File,
@@ -20,10 +20,10 @@ from headwater.settings.values import (
     Session,
     Size,
     Text,
+    Url,
     Whole,
     Written,
     agree,
-    checked,
     named,
     text_of,
     unfit,
@@ -32,7 +32,6 @@ from headwater.settings.values import (
 #: With the longest name of a stream and the longest ending no topic's name comes to more than Kafka's 249 characters.
 PREFIX_MAX = 150
 
-Url = Annotated[Text, checked(web_address), Written("URL")]
 Errors = Iterator[tuple[Location, Unfit]]
 
 

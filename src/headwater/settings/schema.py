@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, mode
 
 from headwater.recipe.options import Chunking
 from headwater.settings.addresses import KAFKA, brokers
+from headwater.settings.embed import EmbedSettings
 from headwater.settings.failures import Unfit
 from headwater.settings.kafka import KafkaLog
 from headwater.settings.stores import EXPECTED as STORE
@@ -101,14 +102,6 @@ class ChunkSettings(Section):
         except ValueError as error:
             raise unfit(Unfit("sizes that fit together", str(error))) from None
         return self
-
-
-class EmbedSettings(Section):
-    """Which model makes the vectors."""
-
-    model: Literal["static", "hash"] = Field(
-        default="static", description="`static` is built in; `hash` is for tests and measuring and knows no meaning."
-    )
 
 
 class PayloadSettings(Section):

@@ -22,6 +22,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from headwater.errors import Reject
 from headwater.recipe.condition import Condition
+from headwater.settings.addresses import web_address
 from headwater.settings.failures import Unfit, listed
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.stores import EXPECTED as STORE
@@ -214,6 +215,7 @@ Whole = Annotated[int, BeforeValidator(_whole)]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), Written("secret text")]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
+Url = Annotated[Text, checked(web_address), Written("URL")]
 Glob = Annotated[str, AfterValidator(_glob), Written("list of patterns")]
 BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
 Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of texts")]

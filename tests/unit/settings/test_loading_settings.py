@@ -117,6 +117,16 @@ SINGLE = [
     ("streams:\n  a: {}\n  a: {}", 3, 3, "streams.a", "a duplicate key (the first stands in line 2, column 3)"),
     ("streams: {a: {recipe: {format: markdwn}}}", 1, 32, "streams.a.recipe.format", "did you mean markdown?"),
     ("streams: {a: {recipe: {embed: {model: statik}}}}", 1, 39, "streams.a.recipe.embed.model", "did you mean static?"),
+    ("streams: {a: {recipe: {embed: {model: {a: b}}}}}", 1, 39, "streams.a.recipe.embed.model", "got a mapping"),
+    ("streams: {a: {recipe: {embed: {model: openai/}}}}", 1, 39, "streams.a.recipe.embed.model", "PROVIDER/MODEL"),
+    ("streams: {a: {recipe: {embed: {url: 'http://h'}}}}", 1, 37, "streams.a.recipe.embed.url", "needs no service"),
+    (
+        "streams: {a: {recipe: {embed: {model: openai/m, key: k, url: 'http://h'}}}}",
+        1,
+        62,
+        "streams.a.recipe.embed.url",
+        "only encrypted",
+    ),
     ("streams: {a: {freshness: 60}}", 1, 26, "streams.a.freshness", "got 60 (the unit is missing)"),
     ("streams: {a: {freshness: 5min}}", 1, 26, "streams.a.freshness", "one of ms, s, m, h or d"),
     ("streams: {a: {freshness: '60'}}", 1, 26, "streams.a.freshness", "the unit is missing: one of ms"),
@@ -225,9 +235,6 @@ LATER = [
     ("streams: {a: {source: {http: x}}}", 1, 24, "streams.a.source.http", "this one has `folder: PATH`"),
     ("streams: {a: {recipe: {redact: x}}}", 1, 24, "streams.a.recipe.redact", "`redact` comes with a later version"),
     ("streams: {a: {recipe: {enrich: x}}}", 1, 24, "streams.a.recipe.enrich", "`enrich` comes with a later version"),
-    ("streams: {a: {recipe: {embed: {model: openai/x}}}}", 1, 39, "streams.a.recipe.embed.model", "behind a provider"),
-    ("streams: {a: {recipe: {embed: {model: {a: b}}}}}", 1, 39, "streams.a.recipe.embed.model", "behind a provider"),
-    ("streams: {a: {recipe: {embed: {provider: x}}}}", 1, 32, "streams.a.recipe.embed.provider", "comes with a later"),
 ]
 
 

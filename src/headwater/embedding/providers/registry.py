@@ -42,7 +42,7 @@ def factory(provider: str) -> Factory:
     """
     known = providers()
     if provider not in known:
-        raise Misconfigured("model", f"a model of one of {', '.join(sorted(known))}", f"{provider[:100]!r}")
+        raise Misconfigured("model", f"a model of one of {', '.join(sorted(known))}", "an unknown provider")
     point = known[provider]
     try:
         found = point.load()

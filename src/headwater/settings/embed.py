@@ -1,0 +1,83 @@
+"""Which model makes a stream's vectors, and how it is reached."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from headwater.settings.addresses import is_loopback
+from headwater.settings.failures import Unfit, nearest
+from headwater.settings.values import (
+    Duration,
+    File,
+    Location,
+    Secret,
+    Section,
+    Text,
+    Url,
+    Whole,
+    Written,
+    agree,
+    checked,
+)
+
+#: The models that need no service.
+BUILT_IN = ("static", "hash")
+_EXPECTED = "static, hash, or PROVIDER/MODEL such as openai/text-embedding-3-small"
+_OF_A_PROVIDER = re.compile(r"[a-z][a-z0-9_-]{0,62}/\S{1,200}")
+
+
+def _model(text: str) -> str:
+    if text in BUILT_IN or _OF_A_PROVIDER.fullmatch(text):
+        return text
+    raise Unfit(_EXPECTED, nearest(text, BUILT_IN))
+
+
+class EmbedSettings(Section):
+    """Which model makes the vectors."""
+
+    model: Annotated[str, checked(_model), Written("name")] = Field(
+        default="static",
+        description="`static` is built in; `hash` is for tests and measuring and knows no meaning; `PROVIDER/MODEL` is "
+        "a service's: `openai` (and whatever speaks its protocol), `azure`, `tei`, `ollama`, `cohere`, `voyage`, or a "
+        "provider that a package brings.",
+    )
+    url: Url | None = Field(default=None, description="Where the service is; the provider's own address if left out.")
+    key: Secret | None = Field(default=None, description="The key of the account; better as `${env:NAME}`.")
+    revision: Text | None = Field(
+        default=None,
+        description="Your name for the state of the model, where the service does not say: part of what the "
+        "index is built with.",
+    )
+    dimensions: Whole | None = Field(
+        default=None,
+        ge=1,
+        le=65_536,
+        description="Shorter vectors, of models that have them; the model's own if left out.",
+    )
+    query_prefix: Text | None = Field(default=None, description="What the model wants before each query.")
+    document_prefix: Text | None = Field(
+        default=None, description="What the model wants before each text of a document."
+    )
+    ca: File | None = Field(
+        default=None,
+        description="A PEM file of the authorities that sign its certificate; else the system's.",
+    )
+    timeout_s: Duration = Field(default=60.0, alias="timeout", description="How long one call may take.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> EmbedSettings:
+        agree(_of_a_service(self))
+        return self
+
+
+def _of_a_service(it: EmbedSettings) -> Iterator[tuple[Location, Unfit]]:
+    if it.model in BUILT_IN:
+        for name in ("url", "key", "revision", "query_prefix", "document_prefix", "ca"):
+            if getattr(it, name) is not None:
+                yield (name,), Unfit("this key left out", f"the model `{it.model}` is built in, and needs no service")
+    elif it.url and it.key and it.url.startswith("http:") and not is_loopback(it.url):
+        yield ("url",), Unfit("https://", "a key goes over the network only encrypted, except to this machine")
