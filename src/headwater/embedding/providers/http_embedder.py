@@ -30,7 +30,7 @@ _NUMBER_BYTES = 26
 _ENVELOPE_BYTES = 1 << 20
 _DIMENSIONS_MAX = 1 << 16
 # Below this a hop to a thread costs more than it spares the loop.
-_INLINE_BYTES = 1 << 18
+_INLINE_BYTES = 1 << 20
 
 
 class Facts(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from headwater.embedding.providers.http_embedder import Dialect, Facts, HttpEmbe
 from headwater.embedding.providers.http_service import HttpService, bearer, spoken
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer
-from headwater.embedding.providers.vectors import Numbers, Read, decode, rows
+from headwater.embedding.providers.vectors import Damaged, Numbers, Read, decode, rows
 
 _URL = "https://api.openai.com/v1"
 _MAX_TEXTS = 2048
@@ -32,7 +32,7 @@ _MAX_TEXTS_ELSEWHERE = 256
 
 class _Item(msgspec.Struct):
     index: int
-    embedding: str | Numbers
+    embedding: bytes | Numbers  # base64 is taken apart as it is decoded, three times as fast as after it
 
 
 class _Usage(msgspec.Struct):
@@ -43,6 +43,15 @@ class _Usage(msgspec.Struct):
 class _Answer(msgspec.Struct):
     data: list[_Item]
     usage: _Usage | None = None
+
+
+class _AnyItem(msgspec.Struct):
+    index: int
+    embedding: str | list[Any]
+
+
+class _AnyAnswer(msgspec.Struct):
+    data: list[_AnyItem]
 
 
 class OpenAi(Dialect):
@@ -72,7 +81,11 @@ class OpenAi(Dialect):
 
 def read(body: bytes) -> Read:
     """Read vectors as OpenAI and Voyage send them. Raise Damaged, or msgspec.DecodeError for another shape."""
-    found = decode(body, _Answer)
+    try:
+        found = decode(body, _Answer)
+    except msgspec.ValidationError as error:
+        decode(body, _AnyAnswer)  # raises again where it is no answer of this kind at all
+        raise Damaged("its vectors are neither base64 nor numbers") from error
     usage = found.usage or _Usage()
     tokens = usage.total_tokens if usage.prompt_tokens is None else usage.prompt_tokens
     return Read(rows([it.embedding for it in found.data]), tuple(it.index for it in found.data), tokens)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from binascii import Error as NotBase64
-from binascii import a2b_base64
 from collections.abc import Sequence
 from typing import Any, TypeGuard, TypeVar
 
@@ -44,12 +42,12 @@ def decode(body: bytes, kind: type[T]) -> T:
         return msgspec.convert(_lenient(body), type=kind)
 
 
-def rows(vectors: Sequence[str | Numbers]) -> npt.NDArray[np.float32]:
-    """Return the vectors as rows, base64 of little-endian float32 or plain numbers, whichever was sent. What is no
-    number is NaN. Raise Damaged when the vectors are none, or differ in length.
+def rows(vectors: Sequence[bytes | Numbers]) -> npt.NDArray[np.float32]:
+    """Return the vectors as rows, from little-endian float32 or plain numbers, whichever was sent. What is no number is
+    NaN. Raise Damaged when the vectors are none, or differ in length.
     """
-    if _encoded(vectors):
-        found = _from_base64(vectors)
+    if _packed(vectors):
+        found = _from_bytes(vectors)
     elif _plain(vectors):
         found = _from_numbers(vectors)
     else:
@@ -59,15 +57,11 @@ def rows(vectors: Sequence[str | Numbers]) -> npt.NDArray[np.float32]:
     return found
 
 
-def _from_base64(vectors: Sequence[str]) -> npt.NDArray[np.float32]:
-    try:
-        raw = [a2b_base64(vector, strict_mode=True) for vector in vectors]
-    except (NotBase64, ValueError) as error:
-        raise Damaged("its vectors are no base64") from error
-    sizes = {len(it) for it in raw}
-    if len(sizes) != 1 or any(size % 4 for size in sizes):
+def _from_bytes(vectors: Sequence[bytes]) -> npt.NDArray[np.float32]:
+    size = len(vectors[0])
+    if size % 4 or any(len(it) != size for it in vectors):
         raise Damaged("its vectors differ in length, or are no float32")
-    return np.frombuffer(b"".join(raw), dtype="<f4").reshape(len(raw), -1).astype(np.float32, copy=False)
+    return np.frombuffer(b"".join(vectors), dtype="<f4").reshape(len(vectors), -1).astype(np.float32, copy=False)
 
 
 def _from_numbers(vectors: Sequence[Numbers]) -> npt.NDArray[np.float32]:
@@ -78,11 +72,11 @@ def _from_numbers(vectors: Sequence[Numbers]) -> npt.NDArray[np.float32]:
         raise Damaged("its vectors differ in length") from error
 
 
-def _encoded(vectors: Sequence[str | Numbers]) -> TypeGuard[Sequence[str]]:
-    return bool(vectors) and all(isinstance(it, str) for it in vectors)
+def _packed(vectors: Sequence[bytes | Numbers]) -> TypeGuard[Sequence[bytes]]:
+    return bool(vectors) and all(isinstance(it, bytes) for it in vectors)
 
 
-def _plain(vectors: Sequence[str | Numbers]) -> TypeGuard[Sequence[Numbers]]:
+def _plain(vectors: Sequence[bytes | Numbers]) -> TypeGuard[Sequence[Numbers]]:
     return all(isinstance(it, list) for it in vectors)
 
 

@@ -20,6 +20,10 @@ _CONTEXT = 32_000
 _LEAST_CALL_TOKENS = 120_000
 #: Dimensions, and tokens of one call.
 _MODELS = {
+    "voyage-4-large": (1024, 120_000),
+    "voyage-4": (1024, 320_000),
+    "voyage-4-lite": (1024, 1_000_000),
+    "voyage-code-4": (1024, 120_000),
     "voyage-3.5": (1024, 320_000),
     "voyage-3.5-lite": (1024, 1_000_000),
     "voyage-3-large": (1024, 120_000),
@@ -64,7 +68,7 @@ class Voyage(Dialect):
 
 def voyage(options: ProviderOptions) -> Embedder:
     """Make an embedder of Voyage."""
-    options.require("model", "for example `voyage/voyage-3.5`")
+    options.require("model", "for example `voyage/voyage-4`")
     if options.url is None:
         options.require("key", "for example `key: ${VOYAGE_API_KEY}`")
     service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)

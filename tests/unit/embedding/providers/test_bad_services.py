@@ -175,6 +175,9 @@ def item(row: Any, index: int = 0) -> dict[str, Any]:
     [
         [],
         [item("%%%")],
+        [item("ä")],
+        [item("AAAAAA")],
+        [item(["a"])],
         [item("AAAA")],
         [item([])],
         [item([1.0]), item([1.0, 2.0], 1)],

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-
 import msgspec
 import numpy as np
 import pytest
@@ -15,8 +13,8 @@ from headwater.embedding.providers.vectors import Damaged, decode, rows
 FLOATS = st.floats(width=32, allow_nan=False)
 
 
-def packed(*values: float) -> str:
-    return base64.b64encode(np.asarray(values, "<f4").tobytes()).decode()
+def packed(*values: float) -> bytes:
+    return np.asarray(values, "<f4").tobytes()
 
 
 @given(st.integers(1, 5).flatmap(lambda n: st.lists(st.lists(FLOATS, min_size=n, max_size=n), min_size=1, max_size=4)))
@@ -40,16 +38,13 @@ def test_what_is_no_number_stays_visible() -> None:
         [[]],
         [[], []],
         [[1.0, 2.0], [1.0]],
-        ["", ""],
+        [b"", b""],
         [packed(1, 2), packed(1)],
-        ["AAAA"],
-        ["not base64!"],
-        ["AAAAAA"],
-        ["ä"],
+        [b"abc"],
         [packed(1), [1.0]],
     ],
 )
-def test_what_are_no_vectors(vectors: list[str | list[float | None]]) -> None:
+def test_what_are_no_vectors(vectors: list[bytes | list[float | None]]) -> None:
     with pytest.raises(Damaged):
         rows(vectors)
 
