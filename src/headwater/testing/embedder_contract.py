@@ -173,6 +173,7 @@ class EmbeddingContract(Contract):
     async def test_the_index_says_which_text_a_vector_is_of(self, embedder: Embedder) -> None:
         forward = await vectors(embedder, [ONE, OTHER, THIRD])
         self.assert_same(await vectors(embedder, [THIRD, OTHER, ONE]), forward[::-1])
+        self.assert_same(forward[:1], await vectors(embedder, [ONE]))
         assert float(forward[0] @ forward[1]) < self.same
 
     @opened

@@ -22,6 +22,8 @@ from headwater.errors import HeadwaterError, Overloaded
 # A server that does not say takes this many texts; and 4 characters a token of each are plenty.
 _MAX_TEXTS = 32
 _CHARACTERS_PER_TOKEN = 4
+# It takes requests of 2 MB unless told otherwise, and a character may have four bytes.
+_MAX_CHARACTERS = 500_000
 
 
 class _Info(msgspec.Struct):
@@ -55,9 +57,10 @@ class Tei(Dialect):
             raise sent.unreachable(
                 f"it serves {info.model_id[:100]!r}, not {wanted!r}", "Correct the model's name or the address"
             )
+        characters = info.max_client_batch_size * info.max_input_length * _CHARACTERS_PER_TOKEN
         return Facts(
             max_texts=info.max_client_batch_size,
-            max_characters=info.max_client_batch_size * info.max_input_length * _CHARACTERS_PER_TOKEN,
+            max_characters=min(characters, _MAX_CHARACTERS),
             max_text_tokens=info.max_input_length,
             identity=(info.model_id, info.model_sha or "", info.model_dtype),
         )
