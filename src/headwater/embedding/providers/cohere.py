@@ -19,6 +19,8 @@ _URL = "https://api.cohere.com"
 _MAX_TEXTS = 96
 # 96 texts of 512 tokens, which is what the third generation takes, at four characters each.
 _MAX_CHARACTERS = 96 * 512 * 4
+#: What sets a trial key's monthly limit apart from its limit a minute.
+_MONTHLY = "API calls / month"
 _INPUT_TYPES = {Purpose.DOCUMENT: "search_document", Purpose.QUERY: "search_query"}
 #: Dimensions, and tokens of one text.
 _MODELS = {
@@ -75,7 +77,9 @@ class Cohere(Dialect):
         numbers = found.embeddings.numbers
         return Read(rows(numbers), tuple(range(len(numbers))), None if tokens is None else int(tokens))
 
-    def refused(self, status: int, said: Complaint, sent: Sent) -> HeadwaterError | None:  # noqa: ARG002 (the status says it)
+    def refused(self, status: int, said: Complaint, sent: Sent) -> HeadwaterError | None:
+        if status == 429 and _MONTHLY in said.message:
+            return sent.unreachable("the trial key's calls of this month are used up", "Use a production key")
         if status == 498:  # its own status for a token that it does not take
             return sent.unreachable("the key is refused (HTTP 498)", "Check the key, and that it may use this model")
         return None

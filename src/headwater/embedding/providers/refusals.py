@@ -37,6 +37,10 @@ _PLACE = re.compile(r"(?:\$\.)?(?:input|inputs|texts)(?:\[(\d{1,6})\]|[./](\d{1,
 _SAID = re.compile(r"\s*(?:invalid )?['\"`]?" + _PLACE.pattern, re.IGNORECASE)
 
 
+#: OpenAI's words for a call that is larger than all that the account may send in a minute: no waiting mends that.
+_LARGER_THAN_THE_LIMIT = re.compile(r"\bLimit (\d{1,15}), Requested (\d{1,15})\b")
+
+
 class Answer(msgspec.Struct, frozen=True):
     """An answer as it came. `headers` has lower-case names."""
 
@@ -53,6 +57,9 @@ class Sent(msgspec.Struct, frozen=True):
     url: str = ""
     texts: Sequence[str] = ()
     key: str = ""
+
+    def __repr__(self) -> str:
+        return f"Sent({self.name!r})"
 
     def unreachable(self, cause: str, cure: str = "") -> Unreachable:
         """Return the error that only a person can mend."""
@@ -115,6 +122,8 @@ def refusal(answer: Answer, sent: Sent) -> HeadwaterError:
         return sent.unreachable(
             f"the account has no quota left ({told})", "See to the account's plan and billing at the provider"
         )
+    if status == 429 and _never_fits(said.message):
+        return Reject(f"it is more than the account's limit allows at all ({told})")
     busy = _busy(status, sent, told, after_s(answer.headers))
     return busy or _for_people(status, said, sent, told) or _about_the_input(status, said, sent, told)
 
@@ -137,6 +146,11 @@ def _busy(status: int, sent: Sent, told: str, pause_s: float | None) -> Retry | 
     if status in (408, 409, 425) or (status >= 500 and status not in (501, 505)):
         return Retry(sent.name, cause, pause_s)
     return None
+
+
+def _never_fits(message: str) -> bool:
+    found = _LARGER_THAN_THE_LIMIT.search(message)
+    return found is not None and int(found.group(2)) > int(found.group(1))
 
 
 def _for_people(status: int, said: Complaint, sent: Sent, told: str) -> HeadwaterError | None:

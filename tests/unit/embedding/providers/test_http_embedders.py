@@ -275,6 +275,17 @@ def test_cohere_has_a_status_of_its_own_for_keys() -> None:
     assert "key is refused" in error.cause
 
 
+def test_a_month_that_is_used_up_is_no_rate_limit() -> None:
+    message = "You are using a Trial key, which is limited to {} API calls / {}."
+    with serving(services.cohere) as service:
+        service.always({"message": message.format(1000, "month")}, 429)
+        monthly = failure(lambda: embed("cohere/m", service.url, ["a"], key=KEY))
+        service.always({"message": message.format(20, "minute")}, 429)
+        minutely = failure(lambda: embed("cohere/m", service.url, ["a"], key=KEY))
+    assert isinstance(monthly, Unreachable)
+    assert isinstance(minutely, RateLimited)
+
+
 # --- TEI
 
 

@@ -112,6 +112,18 @@ def test_what_is_about_the_input(status: int, body: Any, index: int | None) -> N
     assert TEXTS[1] not in str(error)
 
 
+TOO_LARGE = "Request too large for m in organization org-x on tokens per min (TPM): Limit {}, Requested {}. Visit us."
+
+
+def test_a_call_that_no_waiting_makes_fit_is_to_be_halved() -> None:
+    error = judged(429, openai(TOO_LARGE.format(1_000_000, 1_026_047), "rate_limit_exceeded", "tokens"))
+    assert isinstance(error, Reject)
+    assert error.index is None
+    # The same words also mean that the minute is used up.
+    waiting = judged(429, openai(TOO_LARGE.format(50_000_000, 114), "rate_limit_exceeded", "tokens"))
+    assert isinstance(waiting, RateLimited)
+
+
 def test_a_firewall_that_dislikes_a_text_is_no_bad_key() -> None:
     assert isinstance(judged(403, HTML), Reject)
 
