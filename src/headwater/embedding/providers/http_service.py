@@ -41,7 +41,8 @@ class HttpService:
             self._http = httpx2.AsyncClient(
                 headers={"Accept": "application/json", "User-Agent": f"headwater/{__version__}", **headers},
                 verify=_trusted(ca) if ca else True,
-                timeout=httpx2.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s), pool=None),
+                # The whole call is bounded in `ask`: a service that drips would never run into a time-out a read.
+                timeout=httpx2.Timeout(None, connect=_CONNECT_S),
                 limits=httpx2.Limits(
                     max_connections=None, max_keepalive_connections=None, keepalive_expiry=_KEEP_ALIVE_S
                 ),

@@ -6,6 +6,7 @@ import base64
 import json
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -62,6 +63,14 @@ class Service:
         return [it.body for it in self.asked if it.method == "POST"]
 
 
+def pieces(content: bytes, count: int) -> Iterator[bytes]:
+    """The content in so many pieces, a tenth of a second apart."""
+    size = len(content) // count + 1
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+        time.sleep(0.1 if count > 1 else 0)
+
+
 @contextmanager
 def serving(script: Script, certificate: Path | None = None) -> Iterator[Service]:
     service = Service(script)
@@ -90,7 +99,8 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
                 if "content-length" not in headers:
                     self.send_header("content-length", str(len(content)))
                 self.end_headers()
-                self.wfile.write(content)
+                for piece in pieces(content, 20 if "x-drips" in headers else 1):
+                    self.wfile.write(piece)
                 self.close_connection |= "content-length" in headers  # it lied, so the connection is of no more use
             except OSError:
                 self.close_connection = True  # whoever asked has gone

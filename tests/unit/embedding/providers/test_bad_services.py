@@ -309,6 +309,13 @@ def test_a_service_that_does_not_answer(service: Service) -> None:
     assert "did not answer within 0.2 s" in error.cause
 
 
+def test_a_service_that_drips(service: Service) -> None:
+    service.always({"data": [item([1.0] * DIMENSIONS)]}, x_drips="yes")
+    error = ask(service.url, timeout_s=0.3)
+    assert isinstance(error, Retry)
+    assert "did not answer within 0.3 s" in error.cause
+
+
 def test_one_clumsy_call_leaves_the_others_alone(service: Service) -> None:
     def some(asked: Asked) -> Reply:
         return (
