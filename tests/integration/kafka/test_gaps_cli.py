@@ -147,7 +147,7 @@ def test_a_compacted_topic_whose_deletes_carry_their_order_in_the_envelope_is_re
     two.cli.write("headwater.yaml", text.replace("partitions: 1", stream))
     said = two.cli("run", "--once", code=3).stderr
     print(said)
-    assert "streams.broken.version: expected a topic that is not compacted" in said
+    assert "streams.broken.topic: expected a topic that is not compacted" in said
     assert "which carries no order" in said
     judged = two.cli.json("doctor", "--json", code=1)["findings"]
     assert [it["severity"] for it in judged if it["check"] == "compaction"] == ["error"]

@@ -6,8 +6,10 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.integration.cli.process import Cli, until
 from tests.kafka.broker import Broker
@@ -19,9 +21,17 @@ streams:
 """
 
 
-def test_a_worker_outlives_its_only_broker(tmp_path: Path, start_broker: Callable[..., Broker]) -> None:
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    made = Cli(tmp_path)
+    yield made
+    for process in made.processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_outlives_its_only_broker(cli: Cli, start_broker: Callable[..., Broker]) -> None:
     broker = start_broker()
-    cli = Cli(tmp_path)
     cli.write("headwater.yaml", CONFIG.format(bootstrap=broker.bootstrap))
     publish(cli, "a")
     worker = cli.start("run")
@@ -30,7 +40,8 @@ def test_a_worker_outlives_its_only_broker(tmp_path: Path, start_broker: Callabl
     heard: list[str] = []
     listener = threading.Thread(target=heard.extend, args=(worker.stderr,), daemon=True)
     listener.start()
-    until(lambda: found(cli) == {"a"}, 60)
+    until(lambda: cli.json("status", "--json")["streams"]["notes"]["lag"]["records"] == 0, 60)
+    assert found(cli) == {"a"}
     broker.kill()
     until(lambda: any("outage.began" in line for line in heard), 60)
     time.sleep(15)  # every client has asked for its topic in vain by then, more than once
@@ -53,7 +64,4 @@ def publish(cli: Cli, document: str) -> None:
 
 
 def found(cli: Cli) -> set[str]:
-    """Search; nothing while there is no index yet."""
-    if not (cli.folder / "headwater.db").exists():
-        return set()
     return {it["id"] for it in cli.json("search", "notes", "text", "-k", "9", "--json")["hits"]}
