@@ -89,6 +89,6 @@ def cohere(options: ProviderOptions) -> Embedder:
     """Make an embedder of Cohere."""
     options.require("model", "for example `cohere/embed-v4.0`")
     if options.url is None:
-        options.require("key", "for example `key: ${COHERE_API_KEY}`")
+        options.require("key", "for example `key: ${env:COHERE_API_KEY}`")
     service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
     return HttpEmbedder("cohere", options, service, Cohere(options))

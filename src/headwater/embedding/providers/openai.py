@@ -95,7 +95,7 @@ def openai(options: ProviderOptions) -> Embedder:
     """Make an embedder of OpenAI, or of what speaks like it at `url`, which ends before `/embeddings`."""
     options.require("model", "for example `openai/text-embedding-3-small`")
     if options.url is None:
-        options.require("key", "for example `key: ${OPENAI_API_KEY}`")
+        options.require("key", "for example `key: ${env:OPENAI_API_KEY}`")
     service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
     own = options.url is None or options.model in _DIMENSIONS
     return HttpEmbedder("openai", options, service, OpenAi(options, own=own))
@@ -109,6 +109,6 @@ def azure(options: ProviderOptions) -> Embedder:
     """
     options.require("model", "for example `azure/` and the deployment's name")
     options.require("url", "for example https://NAME.openai.azure.com/openai/v1")
-    options.require("key", "for example `key: ${AZURE_OPENAI_API_KEY}`")
+    options.require("key", "for example `key: ${env:AZURE_OPENAI_API_KEY}`")
     service = HttpService(options.url or "", {"api-key": spoken(options.key)}, options.ca, options.timeout_s)
     return HttpEmbedder("azure", options, service, OpenAi(options, own=True))

@@ -70,6 +70,6 @@ def voyage(options: ProviderOptions) -> Embedder:
     """Make an embedder of Voyage."""
     options.require("model", "for example `voyage/voyage-4`")
     if options.url is None:
-        options.require("key", "for example `key: ${VOYAGE_API_KEY}`")
+        options.require("key", "for example `key: ${env:VOYAGE_API_KEY}`")
     service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
     return HttpEmbedder("voyage", options, service, Voyage(options))
