@@ -48,7 +48,7 @@ class Play:
         self.done: list[Done] = []
         self.calls: list[tuple[float, Call]] = []
         self.tokens: dict[int, int] = {}
-        self.backlogs: list[tuple[Lane, str, int]] = []
+        self.backlogs: list[tuple[Lane, str, int, int | None]] = []
         self.waiting: dict[str, int] = defaultdict(int)
         self.most_at_once = 0
         self._events: list[tuple[float, int, Callable[[], None]]] = []
@@ -69,20 +69,20 @@ class Play:
         self._number += 1
         heapq.heappush(self._events, (when, self._number, action))
 
-    def put(self, lane: Lane, stream: str, tokens: int | None = None) -> Text:
+    def put(self, lane: Lane, stream: str, tokens: int | None = None, size: int | None = None) -> Text:
+        """Without figures, about four bytes a token, more or less from text to text."""
         self._key += 1
-        size = self.random.randint(80, 320)
-        # About four bytes a token, more or less from text to text.
-        count = tokens if tokens is not None else max(1, round(size / self.random.uniform(3.4, 4.6))) + 2
-        text = Text(self._key, lane, stream, size if tokens is None else 4 * tokens, self.now)
+        size = size or (4 * tokens if tokens else self.random.randint(80, 320))
+        count = tokens or round(size / self.random.uniform(3.4, 4.6)) + 2
+        text = Text(self._key, lane, stream, size, self.now)
         self.tokens[text.key] = count
         self.waiting[stream] += 1
         self.dispatcher.add(text, self.now)
         return text
 
-    def backlog(self, lane: Lane, stream: str, depth: int = 2_000) -> None:
+    def backlog(self, lane: Lane, stream: str, depth: int = 2_000, tokens: int | None = None) -> None:
         """A stream that always has so many texts waiting."""
-        self.backlogs.append((lane, stream, depth))
+        self.backlogs.append((lane, stream, depth, tokens))
 
     def poisson(self, lane: Lane, stream: str, rate: float, seconds: float) -> None:
         when = 0.0
@@ -101,9 +101,9 @@ class Play:
         return self
 
     def _turn(self) -> None:
-        for lane, stream, depth in self.backlogs:
+        for lane, stream, depth, tokens in self.backlogs:
             while self.waiting[stream] < depth:
-                self.put(lane, stream)
+                self.put(lane, stream, tokens)
         while isinstance(step := self.dispatcher.next(self.now), Call):
             self._send(step)
         assert step > 0

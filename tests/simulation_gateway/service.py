@@ -20,6 +20,8 @@ class Limit:
     window_s: float
     fixed: bool
     phase_s: float = 0.0
+    reset_said: float = 1.0  # less: it says that it is whole again too early
+    enforced: bool = True  # else it only counts, and what goes above it shows
     admitted: deque[tuple[float, float]] = field(default_factory=deque)
     spent: float = 0.0
     total: float = 0.0
@@ -37,14 +39,15 @@ class Limit:
             self.spent -= self.admitted.popleft()[1]
         return self.spent
 
-    def admit(self, amount: float, now: float) -> bool:
-        if self.used(now) + amount > self.amount:
-            return False
+    def full(self, amount: float, now: float) -> bool:
+        return self.enforced and self.used(now) + amount > self.amount
+
+    def admit(self, amount: float, now: float) -> None:
+        self.used(now)
         self.admitted.append((now, amount))
         self.spent += amount
         self.total += amount
         self.peak = max(self.peak, self.spent)
-        return True
 
     def said(self, now: float) -> Allowance:
         used = self.used(now)
@@ -52,7 +55,7 @@ class Limit:
             reset = self.begin(now) + self.window_s - now
         else:
             reset = self.admitted[-1][0] + self.window_s - now if self.admitted else 0.0
-        return Allowance(round(self.amount), math.floor(self.amount - used), reset)
+        return Allowance(round(self.amount), max(0, math.floor(self.amount - used)), reset * self.reset_said)
 
     def free_s(self, now: float) -> float:
         """When the next call has a chance."""
@@ -94,6 +97,12 @@ class Service:
         self.random = random.Random(self.seed)
         self.free = [0.0] * self.slots
 
+    def resize(self, slots: int) -> None:
+        busy = sorted(self.free)[-slots:]
+        self.free = busy + [0.0] * (slots - len(busy))
+        heapq.heapify(self.free)
+        self.slots = slots
+
     def ask(self, texts: int, tokens: int, now: float) -> Request:
         request = self._judge(texts, tokens, now)
         self.log.append((now, request))
@@ -103,14 +112,15 @@ class Service:
         if self.out[0] <= now < self.out[1]:
             return Request(texts, tokens, now + 0.002, Retry("service", "away"), admitted=False)
         for limit, amount in ((self.requests, 1.0), (self.tokens, float(tokens))):
-            if limit is not None and limit.used(now) + amount > limit.amount:
+            if limit is not None and limit.full(amount, now):
                 after = limit.free_s(now) if self.says_after else None
                 return Request(texts, tokens, now + 0.002, RateLimited("service", "limit", after), admitted=False)
         self.ends = [end for end in self.ends if end > now]
         if len(self.ends) >= self.slots + self.queue:
             return Request(texts, tokens, now + 0.002, Overloaded("service", "full"), admitted=False)
         for limit, amount in ((self.requests, 1.0), (self.tokens, float(tokens))):
-            assert limit is None or limit.admit(amount, now)
+            if limit is not None:
+                limit.admit(amount, now)
         if self.random.random() < self.failing:
             return Request(texts, tokens, now + 0.005, Retry("service", "fell over"), admitted=True)
         began = max(now, heapq.heappop(self.free))

@@ -52,18 +52,28 @@ class Fill:
     """One call while it is packed.
 
     `bound(bytes, texts)` is how many tokens so much text has at most; `count(text)` is how many one text has exactly.
-    Counting is dear, so it begins only where the bound says that the next text would not fit.
+    Counting is dear, so it begins only where the bound says that the next text would not fit; or at once, `exactly`.
     """
 
     def __init__(
-        self, limits: Limits, bound: Callable[[int, int], int], count: Callable[[Sized], int] | None = None
+        self,
+        limits: Limits,
+        bound: Callable[[int, int], int],
+        count: Callable[[Sized], int] | None = None,
+        *,
+        exactly: bool = False,
     ) -> None:
         self._limits = limits
         self._bound = bound
         self._count = count
         self._inside: list[Sized] = []
-        self._exact: int | None = None
+        self._exact = 0 if exactly and count is not None else None
         self._bytes = 0
+
+    @property
+    def exact(self) -> bool:
+        """Say whether the tokens are counted."""
+        return self._exact is not None
 
     @property
     def tokens(self) -> int:

@@ -1,9 +1,10 @@
 """PURE: what an account may still send: its requests and tokens per window, as configured and as the service says.
 
 The service's windows may be fixed or sliding, and may begin when they like, so the books are kept for the strictest:
-no interval of a window's length holds more than the limit. A call is booked before it goes, with the most that it can
-cost, and corrected by what the service counted. When in its time a call was counted is not known, so it is held for a
-window from its answer on, unless the service says that the limit is whole again sooner.
+no interval of a window's length holds more than the limit. A call is booked before it goes, with the most that it is
+expected to cost, and corrected by what the service counted. A service that can refuse a call counts it when it comes,
+so a call is held for a window from then on, or until the service says that the limit is whole again. One that refuses a
+call although our books have room counts otherwise: from then on calls are held for a window from their answer on.
 """
 
 from __future__ import annotations
@@ -20,16 +21,23 @@ from headwater.embedding.retries import backoff_s
 #: Services say when a limit is whole in rounded figures: come a little later.
 GUARD_S = 0.002
 
-#: A call waits for room for all of it at most this share of a window; beyond that, a smaller one goes.
-PATIENCE = 0.02
+#: A call has come at most so long after it went.
+ARRIVAL_S = 0.05
+
+#: A call waits for room for all of it at most so long; beyond that, a smaller one goes.
+PATIENCE_S = 0.2
+#: A part of a call that goes without any waiting for the rest.
+ENOUGH = 0.75
 #: The smallest part of a call that is worth a request.
 SMALLEST = 1 / 4
 
 
 class Hold(msgspec.Struct):
-    """What one call has booked of one limit."""
+    """What one call has booked of one limit, when it went, and how much more it may cost at the worst."""
 
     amount: float
+    doubt: float
+    sent_s: float
 
 
 class Quota:
@@ -44,6 +52,7 @@ class Quota:
         self._window_s = window_s
         self._trusting = True
         self._used = 0.0
+        self._doubt = 0.0
         self._answered: list[tuple[float, float]] = []
         self._foreign = (-math.inf, 0.0)
 
@@ -71,17 +80,25 @@ class Quota:
                 return max(0.0, ends - now)
         return math.inf
 
-    def book(self, amount: float) -> Hold:
+    @property
+    def doubt(self) -> float:
+        """How much more than booked the calls under way may cost at the worst."""
+        return self._doubt
+
+    def book(self, amount: float, doubt: float, now: float) -> Hold:
         """Book so much, until `settle`."""
         self._used += amount
-        return Hold(amount)
+        self._doubt += doubt
+        return Hold(amount, doubt, now)
 
     def settle(self, hold: Hold, amount: float, said: Allowance, now: float) -> None:
         """Correct a booking by what the service counted, and learn from what it said with the answer."""
         self._used += amount - hold.amount
+        self._doubt -= hold.doubt
         ends = now + self._window_s
-        if self._trusting and said.reset_s is not None:
-            ends = min(ends, now + said.reset_s)
+        if self._trusting:
+            whole = math.inf if said.reset_s is None else now + said.reset_s
+            ends = min(ends, whole, hold.sent_s + ARRIVAL_S + self._window_s)
         heapq.heappush(self._answered, (ends + GUARD_S, amount))
         # Some services send -1 or 0 where they have no limit.
         if said.limit is not None and said.limit > 0:
@@ -96,7 +113,7 @@ class Quota:
         self._foreign = (ends, foreign) if foreign > 0 else (-math.inf, 0.0)
 
     def distrust(self) -> None:
-        """The service refused what it had room for by its own words: hold every call for a whole window from now on."""
+        """The service refused what the books had room for: hold every call for a window from its answer on."""
         self._trusting = False
 
     def _release(self, now: float) -> None:
@@ -115,10 +132,14 @@ class Booking(msgspec.Struct):
 
 
 class Fit(msgspec.Struct, frozen=True):
-    """How many tokens a call may hold now; or none, and in how many seconds to ask again (inf: after an answer)."""
+    """How many tokens a call may hold now; or none, and in how many seconds to ask again (inf: after an answer).
+
+    `near`: a bound is not good enough, the limit is too close for what this call and those under way may cost.
+    """
 
     tokens: float
     wait_s: float = 0.0
+    near: bool = False
 
 
 class Budget:
@@ -131,7 +152,6 @@ class Budget:
         self.requests = Quota(requests, window_s)
         self.tokens = Quota(tokens, window_s)
         self._pace = Pace()
-        self._window_s = window_s
         self._under_way = 0
         self._heard = False
         self._refusals = 0
@@ -141,8 +161,9 @@ class Budget:
         """Use this part of the account from now on, between 0 and 1."""
         self.requests.share = self.tokens.share = share
 
-    def fit(self, need: float, most: float, keep: float, now: float) -> Fit:
-        """Say how large a call may be that must hold `need` tokens and could hold `most`; the share `keep` stays free.
+    def fit(self, need: float, most: float, worst: float, keep: float, now: float) -> Fit:
+        """Say how large a call may be that must hold `need` tokens and could hold `most`, `worst` if the estimates are
+        all wrong; the share `keep` stays free.
 
         The first call goes alone: its answer says what the limits are and what was used before us.
         """
@@ -153,17 +174,16 @@ class Budget:
             return Fit(0, wait)
         whole = self.tokens.wait_s(most, keep, now)
         if whole <= 0:
-            return Fit(most)
-        least = max(need, most * SMALLEST)
-        if whole > PATIENCE * self._window_s and self.tokens.wait_s(least, keep, now) <= 0:
-            return Fit(max(least, self.tokens.room(keep, now)))
-        return Fit(0, whole if whole <= PATIENCE * self._window_s else self.tokens.wait_s(least, keep, now))
+            return Fit(most, near=worst > self.tokens.room(keep, now) - self.tokens.doubt)
+        least = max(need, most * (ENOUGH if whole <= PATIENCE_S else SMALLEST))
+        wait = self.tokens.wait_s(least, keep, now)
+        return Fit(0, wait) if wait > 0 else Fit(max(least, self.tokens.room(keep, now)), near=True)
 
-    def book(self, tokens: float, now: float) -> Booking:
-        """Book a call that goes now, of at most so many tokens."""
+    def book(self, tokens: float, worst: float, now: float) -> Booking:
+        """Book a call that goes now, of at most so many tokens by the estimate, and of `worst` if that is wrong."""
         self._under_way += 1
         self._pace.sent(now)
-        return Booking(self.requests.book(1), self.tokens.book(tokens), now)
+        return Booking(self.requests.book(1, 0, now), self.tokens.book(tokens, worst - tokens, now), now)
 
     def answered(
         self, booking: Booking, tokens: int, requests_said: Allowance, tokens_said: Allowance, now: float
@@ -185,7 +205,8 @@ class Budget:
     def refused(self, booking: Booking, after_s: float | None, roll: float, now: float) -> None:
         """Settle a call that the service refused for the account's limits. Its text was not counted, it may have been.
 
-        By our books there was room, so they lack something: all pause, and then go at the pace that was accepted.
+        By our books there was room, so they lack something: all pause; and where no limit is known, calls then go at
+        the pace that was accepted.
         """
         self._under_way -= 1
         self.requests.settle(booking.requests, 1, Allowance(), now)
@@ -194,7 +215,8 @@ class Budget:
         self.tokens.distrust()
         first = booking.sent_s >= self._paused_s
         self._refusals += first
-        self._pace.refused(first=first, now=now)
+        if self.requests.limit is None and self.tokens.limit is None:
+            self._pace.refused(first=first, now=now)
         # Never at once: many streams stand behind one account.
-        pause = backoff_s(self._refusals, 0.5 + roll / 2, after_s)
+        pause = backoff_s(self._refusals + 1, 0.5 + roll / 2, after_s)
         self._paused_s = max(self._paused_s, now + pause)

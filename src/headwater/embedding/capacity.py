@@ -31,8 +31,11 @@ THINNED = 0.75
 #: For how long what was found is believed where nothing shows that it holds.
 BELIEVED_S = 120.0
 
+#: Only calls that take this part of the longest ones are heard.
+DOMINANT = 0.5
+
 #: The fewest latencies that say anything.
-FEWEST = 5
+FEWEST = 4
 #: Calls whose costs differ by less than the eighth part of a doubling are of like size.
 SIZES_IN_A_DOUBLING = 8
 
@@ -79,6 +82,10 @@ class _Size:
     def least(self) -> _Round:
         return self._rounds[0]
 
+    def usual_s(self, now: float) -> float:
+        """How long its calls take uncrowded, as far as that is remembered."""
+        return self.least.mean_s if self._rounds and self._rounds[-1].ended_s >= now - MEMORY_S else 0.0
+
 
 class Capacity:
     """The number of calls at once to one model of one provider, between 1 and `ceiling`.
@@ -117,10 +124,15 @@ class Capacity:
         size = self._sizes.setdefault(int(SIZES_IN_A_DOUBLING * math.log2(max(cost, 1.0))), _Size())
         rounds = 1 if self._doubling or self._thinned else 2
         if size.add(now - sent, at_once) >= max(FEWEST, 0 if self._thinned else rounds * self.limit):
-            self._judge(size.close(now), size.least, now)
+            seen = size.close(now)
+            # A small call behind large ones takes many times its own time: only the large ones tell how many wait.
+            if size.least.mean_s >= DOMINANT * max(other.usual_s(now) for other in self._sizes.values()):
+                self._judge(seen, size.least, now)
 
     def overloaded(self, sent: float, at_once: int, now: float) -> None:
-        """Learn that the service said it has too much to do. Calls that went before the last change change nothing."""
+        """Learn that the service said it has too much to do while `at_once` calls were under way, this one among them.
+        Calls that went before the last change change nothing.
+        """
         if sent < self._changed_s:
             return
         self._roof = (now + ROOF_S, at_once)

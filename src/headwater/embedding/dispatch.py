@@ -17,8 +17,6 @@ An asyncio gateway carries it out like this, and wakes when a text comes, a call
             dispatcher.abandoned(call, now()); raise
         else:
             dispatcher.answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now())
-
-Searches embed their one text beside it: they book with `Budget` and wait for nothing else.
 """
 
 from __future__ import annotations
@@ -145,7 +143,7 @@ class Dispatcher:
         self._budget.failed(call.booking, now)
         if isinstance(retry, Overloaded):
             self.breaker.succeeded()
-            self.capacity.overloaded(call.booking.sent_s, call.at_once, now)
+            self.capacity.overloaded(call.booking.sent_s, 1 + sum(self._under_way.values()), now)
         else:
             self.breaker.failed(roll, retry.after_s, now)
         pause = max(backoff_s(attempt, roll, retry.after_s), self._retries.reserve_s(now))
@@ -178,13 +176,19 @@ class Dispatcher:
             return _Held(math.inf)
         again = self._due(lane, now)
         if again is not None:
-            tokens = float(self._estimator.bound(sum(text.bytes for text in again.texts), len(again.texts)))
-            fit = self._budget.fit(tokens, tokens, keep, now)
-            if fit.wait_s > 0:
-                return _Held(fit.wait_s)
-            self._again[lane].remove(again)
-            return self._send(lane, again.texts, tokens, again.attempt, now)
+            return self._repeat(lane, again, keep, now)
         return self._pack(lane, keep, now)
+
+    def _repeat(self, lane: Lane, again: _Again, keep: float, now: float) -> Call | _Held:
+        size = sum(text.bytes for text in again.texts)
+        tokens, worst = self._estimator.bound(size, len(again.texts)), self._estimator.worst(size, len(again.texts))
+        if self._count is not None:
+            tokens = worst = sum(map(self._count, again.texts))
+        fit = self._budget.fit(tokens, tokens, worst, keep, now)
+        if fit.wait_s > 0:
+            return _Held(fit.wait_s)
+        self._again[lane].remove(again)
+        return self._send(lane, again.texts, (tokens, worst), again.attempt, now)
 
     def _pack(self, lane: Lane, keep: float, now: float) -> Call | _Held:
         waiting, head = self._lanes.waiting(lane), self._lanes.head(lane)
@@ -197,19 +201,22 @@ class Dispatcher:
         linger = 0.0 if full else self._lingers[lane].wait_s(waiting.since, self._under_way[lane], now)
         if linger > 0:
             return _Held(linger, resources=False)
-        fit = self._budget.fit(need, most, keep, now)
+        fit = self._budget.fit(need, most, self._estimator.worst(size, texts), keep, now)
         if fit.wait_s > 0:
             return _Held(fit.wait_s)
         room = min(self._limits.tokens, math.floor(fit.tokens))
         limits = msgspec.structs.replace(self._limits, tokens=room)
-        fill = Fill(limits, self._estimator.bound, self._count)
-        return self._send(lane, self._lanes.take(lane, fill), fill.tokens, 0, now)
+        fill = Fill(limits, self._estimator.bound, self._count, exactly=fit.near)
+        taken = self._lanes.take(lane, fill)
+        worst = fill.tokens if fill.exact else self._estimator.worst(sum(text.bytes for text in taken), len(taken))
+        return self._send(lane, taken, (fill.tokens, worst), 0, now)
 
-    def _send(self, lane: Lane, texts: Sequence[Text], tokens: float, attempt: int, now: float) -> Call:
+    def _send(self, lane: Lane, texts: Sequence[Text], cost: tuple[int, int], attempt: int, now: float) -> Call:
+        tokens, worst = cost
         self._under_way[lane] += 1
         self._lanes.serve(lane, tokens, now)
         if attempt == 0:
             self._retries.requested()
         self.breaker.sent()
-        booking = self._budget.book(tokens, now)
+        booking = self._budget.book(tokens, worst, now)
         return Call(lane, texts, tokens, attempt, sum(self._under_way.values()), booking)

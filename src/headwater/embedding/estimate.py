@@ -27,6 +27,10 @@ class Estimator:
         """Return how many tokens so many texts of `size` bytes in sum have at most."""
         return int(size * self._densest) + 1 + AROUND * texts
 
+    def worst(self, size: int, texts: int) -> int:
+        """Return how many tokens they have if they are like none before."""
+        return size + AROUND * texts
+
     def learn(self, size: int, texts: int, tokens: int) -> None:
         """Learn what the service counted for a call; 0 where it does not count."""
         if tokens <= 0 or size <= 0:
