@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,5 @@ from tests.integration.cli.process import Cli
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    made = Cli(tmp_path)
-    yield made
-    for process in made.processes:
-        process.kill()
-        process.communicate()
+    with closing(Cli(tmp_path)) as made:
+        yield made

@@ -297,7 +297,7 @@ class Survey:
         """Say what a document whose manifest cannot be read must come from: the newest change that it can claim."""
         wanted = self._wanted.get(torn.id)
         place = wanted.place if wanted else None
-        claimed = await self.change_at(Place(torn.version.partition, torn.version.offset))
+        claimed = await self.change_at(torn.version.place)
         if (
             claimed is not None
             and (claimed.id, claimed.version) == (torn.id, torn.version)

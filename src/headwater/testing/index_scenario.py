@@ -26,7 +26,7 @@ from headwater.model.manifest import (
     Verdict,
     Write,
 )
-from headwater.model.version import Place, Version
+from headwater.model.version import Version
 
 STREAM = "articles"
 DIMENSIONS = 8
@@ -125,7 +125,7 @@ def upsert(
     """Make a live document of these texts. Those in `keep` are named, and not brought."""
     rows = tuple(map(row, texts))
     values: dict[str, Any] = {
-        "place": Place(version.partition, version.offset),
+        "place": version.place,
         "recipe": 1,
         "state": State.LIVE,
         "outcome": Outcome.INDEXED,

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -74,11 +76,30 @@ class Cli:
         self.processes.append(process)
         return process
 
+    def close(self) -> None:
+        """End what was started."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+            for pipe in filter(None, (process.stdout, process.stderr)):
+                pipe.close()
+
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         return path
+
+
+@contextmanager
+def heard(process: subprocess.Popen[str]) -> Iterator[list[str]]:
+    """Collect what a process says on stderr as it says it. By the end of the block it must have ended."""
+    assert process.stderr is not None
+    lines: list[str] = []
+    listener = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
+    listener.start()
+    yield lines
+    listener.join(timeout=10)
 
 
 def until(holds: Callable[[], bool], within_s: float = 30) -> None:

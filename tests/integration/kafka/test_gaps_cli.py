@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 
-from tests.integration.cli.process import Cli, until
+from tests.integration.cli.process import Cli, heard, until
 from tests.kafka.broker import Broker
 from tests.kafka.client import Kafka, fresh_name
 
@@ -63,8 +63,10 @@ class Two:
 
 
 @pytest.fixture
-def two(tmp_path: Path, kafka: Kafka) -> Two:
-    return Two(tmp_path, kafka)
+def two(tmp_path: Path, kafka: Kafka) -> Iterator[Two]:
+    made = Two(tmp_path, kafka)
+    with closing(made.cli):
+        yield made
 
 
 def test_trimmed_past_the_committed_offset(two: Two) -> None:
@@ -90,29 +92,22 @@ def test_made_anew_under_a_worker_that_serves(two: Two) -> None:
     two.publish("broken", "a")
     two.publish("whole", "w")
     worker = two.cli.start("run")
-    assert worker.stderr is not None
-    heard: list[str] = []
-    listener = threading.Thread(target=heard.extend, args=(worker.stderr,), daemon=True)
-    listener.start()
-    until(lambda: [it["lag"]["records"] for it in two.status().values()] == [0, 0])
-    for future in two.admin.delete_topics([two.changes]).values():
-        future.result(20)
-    until(lambda: _made(two))
-    two.kafka.produce(two.changes, [(b"a", b'{"id":"a","text":"another text"}')])
-    until(lambda: two.status()["broken"]["obstacle"] is not None, 40)
-    print(two.status()["broken"]["obstacle"])
-    two.publish("whole", "w2")
-    until(lambda: "w2" in two.found("whole", "the text of w2"))
-    assert "another" not in two.cli("search", "broken", "another").stdout
-    # It looks every 10 s, and is not asked to end before it has.
-    until(lambda: any("log-rewind" in line or "no such topic" in line for line in heard), 60)
-    worker.send_signal(signal.SIGTERM)
-    worker.wait(timeout=40)
-    listener.join(timeout=10)
-    for pipe in (worker.stdout, worker.stderr):
-        assert pipe is not None
-        pipe.close()
-    said = "".join(heard)
+    with heard(worker) as lines:
+        until(lambda: [it["lag"]["records"] for it in two.status().values()] == [0, 0])
+        for future in two.admin.delete_topics([two.changes]).values():
+            future.result(20)
+        until(lambda: _made(two))
+        two.kafka.produce(two.changes, [(b"a", b'{"id":"a","text":"another text"}')])
+        until(lambda: two.status()["broken"]["obstacle"] is not None, 40)
+        print(two.status()["broken"]["obstacle"])
+        two.publish("whole", "w2")
+        until(lambda: "w2" in two.found("whole", "the text of w2"))
+        assert "another" not in two.cli("search", "broken", "another").stdout
+        # It looks every 10 s, and is not asked to end before it has.
+        until(lambda: any("log-rewind" in line or "no such topic" in line for line in lines), 60)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(timeout=40)
+    said = "".join(lines)
     print(said, worker.returncode)
     assert "log-rewind" in said or "no such topic" in said
     assert worker.returncode in (4, 5)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from tests.integration.cli.process import Cli, until
+from tests.integration.cli.process import Cli, heard, until
 from tests.kafka.broker import Broker
 
 CONFIG = """\
@@ -23,11 +23,8 @@ streams:
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Iterator[Cli]:
-    made = Cli(tmp_path)
-    yield made
-    for process in made.processes:
-        process.kill()
-        process.wait()
+    with closing(Cli(tmp_path)) as made:
+        yield made
 
 
 def test_a_worker_outlives_its_only_broker(cli: Cli, start_broker: Callable[..., Broker]) -> None:
@@ -35,28 +32,21 @@ def test_a_worker_outlives_its_only_broker(cli: Cli, start_broker: Callable[...,
     cli.write("headwater.yaml", CONFIG.format(bootstrap=broker.bootstrap))
     publish(cli, "a")
     worker = cli.start("run")
-    assert worker.stdout is not None
-    assert worker.stderr is not None
-    heard: list[str] = []
-    listener = threading.Thread(target=heard.extend, args=(worker.stderr,), daemon=True)
-    listener.start()
-    until(lambda: cli.json("status", "--json")["streams"]["notes"]["lag"]["records"] == 0, 60)
-    assert found(cli) == {"a"}
-    broker.kill()
-    until(lambda: any("outage.began" in line for line in heard), 60)
-    time.sleep(15)  # every client has asked for its topic in vain by then, more than once
-    assert worker.poll() is None, heard
-    assert not any("halted" in line for line in heard), heard
-    broker.restart()
-    publish(cli, "b")
-    until(lambda: found(cli) == {"a", "b"}, 90)
-    worker.send_signal(signal.SIGTERM)
-    worker.wait(timeout=60)
-    listener.join(timeout=10)
-    for pipe in (worker.stdout, worker.stderr):
-        pipe.close()
-    assert worker.returncode == 0, heard
-    assert any("outage.ended" in line for line in heard)
+    with heard(worker) as said:
+        until(lambda: cli.json("status", "--json")["streams"]["notes"]["lag"]["records"] == 0, 60)
+        assert found(cli) == {"a"}
+        broker.kill()
+        until(lambda: any("outage.began" in line for line in said), 60)
+        time.sleep(15)  # every client has asked for its topic in vain by then, more than once
+        assert worker.poll() is None, said
+        assert not any("halted" in line for line in said), said
+        broker.restart()
+        publish(cli, "b")
+        until(lambda: found(cli) == {"a", "b"}, 90)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(timeout=60)
+    assert worker.returncode == 0, said
+    assert any("outage.ended" in line for line in said)
 
 
 def publish(cli: Cli, document: str) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from headwater.embedding.port import Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Dialect, Facts, HttpEmbedder
-from headwater.embedding.providers.http_service import HttpService, bearer
+from headwater.embedding.providers.http_service import with_accounts
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer, Complaint, Sent
 from headwater.embedding.providers.vectors import Numbers, Read, decode, rows
@@ -87,8 +87,5 @@ class Cohere(Dialect):
 
 def cohere(options: ProviderOptions) -> Embedder:
     """Make an embedder of Cohere."""
-    options.require("model", "for example `cohere/embed-v4.0`")
-    if options.url is None:
-        options.require("key", "for example `key: ${env:COHERE_API_KEY}`")
-    service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
+    service = with_accounts(options, _URL, "cohere/embed-v4.0", "COHERE_API_KEY")
     return HttpEmbedder("cohere", options, service, Cohere(options))

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from headwater import __version__
+from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer, Sent
 from headwater.errors import HeadwaterError, Misconfigured, Overloaded, Retry, Unreachable
 
@@ -98,6 +99,19 @@ def host_of(url: str) -> str:
     except ValueError:
         pass  # a port that is no number, or too large a one
     raise Misconfigured("url", expected, "something else")
+
+
+def reached(options: ProviderOptions, own: str = "") -> HttpService:
+    """Return the service where the options say, else at the provider's own address."""
+    return HttpService(options.url or own, bearer(options.key), options.ca, options.timeout_s)
+
+
+def with_accounts(options: ProviderOptions, own: str, model: str, key: str) -> HttpService:
+    """Return a service whose own address needs a key. `model` and `key` (a variable) are examples for hints."""
+    options.require("model", f"for example `{model}`")
+    if options.url is None:
+        options.require("key", f"for example `key: ${{env:{key}}}`")
+    return reached(options, own)
 
 
 def bearer(key: str | None) -> dict[str, str]:

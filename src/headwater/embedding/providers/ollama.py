@@ -15,7 +15,7 @@ import msgspec
 
 from headwater.embedding.port import Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Ask, Dialect, Facts, HttpEmbedder
-from headwater.embedding.providers.http_service import HttpService, bearer
+from headwater.embedding.providers.http_service import reached
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer, Complaint, Sent
 from headwater.embedding.providers.vectors import Numbers, Read, decode, rows
@@ -89,7 +89,7 @@ class Ollama(Dialect):
 def ollama(options: ProviderOptions) -> Embedder:
     """Make an embedder of an Ollama, of the one on this machine where no `url` is given."""
     options.require("model", "for example `ollama/nomic-embed-text`")
-    service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
+    service = reached(options, _URL)
     return HttpEmbedder("ollama", options, service, Ollama(options))
 
 

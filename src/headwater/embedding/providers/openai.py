@@ -13,7 +13,7 @@ import msgspec
 
 from headwater.embedding.port import Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Dialect, Facts, HttpEmbedder
-from headwater.embedding.providers.http_service import HttpService, bearer, spoken
+from headwater.embedding.providers.http_service import HttpService, spoken, with_accounts
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer
 from headwater.embedding.providers.vectors import Damaged, Numbers, Read, decode, rows
@@ -93,10 +93,7 @@ def read(body: bytes) -> Read:
 
 def openai(options: ProviderOptions) -> Embedder:
     """Make an embedder of OpenAI, or of what speaks like it at `url`, which ends before `/embeddings`."""
-    options.require("model", "for example `openai/text-embedding-3-small`")
-    if options.url is None:
-        options.require("key", "for example `key: ${env:OPENAI_API_KEY}`")
-    service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
+    service = with_accounts(options, _URL, "openai/text-embedding-3-small", "OPENAI_API_KEY")
     own = options.url is None or options.model in _DIMENSIONS
     return HttpEmbedder("openai", options, service, OpenAi(options, own=own))
 

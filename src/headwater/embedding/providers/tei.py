@@ -13,7 +13,7 @@ import msgspec
 
 from headwater.embedding.port import Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Ask, Dialect, Facts, HttpEmbedder
-from headwater.embedding.providers.http_service import HttpService, bearer
+from headwater.embedding.providers.http_service import reached
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer, Complaint, Sent
 from headwater.embedding.providers.vectors import Numbers, Read, decode, rows
@@ -88,5 +88,5 @@ class Tei(Dialect):
 def tei(options: ProviderOptions) -> Embedder:
     """Make an embedder of a Text Embeddings Inference at `url`."""
     options.require("url", "for example http://127.0.0.1:8080")
-    service = HttpService(options.url or "", bearer(options.key), options.ca, options.timeout_s)
+    service = reached(options)
     return HttpEmbedder("tei", options, service, Tei(options))

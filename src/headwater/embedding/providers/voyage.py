@@ -7,7 +7,7 @@ from typing import Any
 
 from headwater.embedding.port import Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Dialect, Facts, HttpEmbedder
-from headwater.embedding.providers.http_service import HttpService, bearer
+from headwater.embedding.providers.http_service import with_accounts
 from headwater.embedding.providers.openai import read
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.refusals import Answer
@@ -68,8 +68,5 @@ class Voyage(Dialect):
 
 def voyage(options: ProviderOptions) -> Embedder:
     """Make an embedder of Voyage."""
-    options.require("model", "for example `voyage/voyage-4`")
-    if options.url is None:
-        options.require("key", "for example `key: ${env:VOYAGE_API_KEY}`")
-    service = HttpService(options.url or _URL, bearer(options.key), options.ca, options.timeout_s)
+    service = with_accounts(options, _URL, "voyage/voyage-4", "VOYAGE_API_KEY")
     return HttpEmbedder("voyage", options, service, Voyage(options))

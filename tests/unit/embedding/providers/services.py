@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import ssl
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from headwater.embedding.providers.hash import HashEmbedder
+from tests.loopback import listening
 
 KEY = "sk-a-key-that-nobody-may-see"
 DIMENSIONS = 24
@@ -105,28 +104,8 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
             except OSError:
                 self.close_connection = True  # whoever asked has gone
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that refuses the certificate
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    service.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with listening(Handler, certificate) as service.url:
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 _MODEL = HashEmbedder(dimensions=DIMENSIONS)

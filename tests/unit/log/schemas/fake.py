@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import ssl
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ from confluent_kafka.schema_registry._sync.mock_schema_registry_client import Mo
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from headwater.model.change import Record
+from tests.loopback import listening
 
 
 class FakeRegistry:
@@ -75,29 +74,8 @@ def serving(fake: FakeRegistry, certificate: Path | None = None) -> Iterator[Fak
             except OSError:
                 pass  # whoever asked has gone
 
-        def log_message(self, *args: object) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *args: object) -> None:
-            pass  # a client that refuses the certificate
-
-    server = Server(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    if certificate:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificate)
-        # The handshake is each connection's thread's own, so that one that fails stops nobody.
-        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    fake.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with listening(Handler, certificate) as fake.url:
         yield fake
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def mock_client() -> MockSchemaRegistryClient:
