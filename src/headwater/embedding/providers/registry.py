@@ -6,13 +6,17 @@ provider's, and it names a `Factory`. The suite to hold it to is `headwater.test
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from headwater.embedding.port import Embedder
 from headwater.embedding.providers.options import Factory, ProviderOptions
 from headwater.errors import Misconfigured, Unreachable
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "headwater.embedders"
 
@@ -31,6 +35,9 @@ _BUILT_IN = {
 
 def providers() -> dict[str, EntryPoint]:
     """Return the providers by name. A built-in one is never replaced by another of its name."""
+    # Looking through what is installed takes longer than the rest of a search: it is left to those who need it.
+    from importlib.metadata import EntryPoint, entry_points  # noqa: PLC0415 (slow to import, and seldom needed)
+
     brought = {point.name: point for point in entry_points(group=GROUP)}
     return brought | {name: EntryPoint(name, place, GROUP) for name, place in _BUILT_IN.items()}
 
@@ -40,19 +47,29 @@ def factory(provider: str) -> Factory:
 
     Raise Misconfigured when nobody brings it, Unreachable when it cannot be loaded.
     """
+    point = None if provider in _BUILT_IN else _brought(provider)
+    place = point.value if point else _BUILT_IN[provider]
+    try:
+        found = point.load() if point else _built_in(place)
+    except (ImportError, AttributeError) as error:
+        raise Unreachable(
+            f"provider {provider}", f"{place} cannot be loaded: {error}", "Install its package again"
+        ) from error
+    if not callable(found):
+        raise Unreachable(f"provider {provider}", f"{place} is no factory", "Report it to its package")
+    return found  # type: ignore[no-any-return]  # what an entry point names has no type
+
+
+def _built_in(place: str) -> object:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _brought(provider: str) -> EntryPoint:
     known = providers()
     if provider not in known:
         raise Misconfigured("model", f"a model of one of {', '.join(sorted(known))}", "an unknown provider")
-    point = known[provider]
-    try:
-        found = point.load()
-    except (ImportError, AttributeError) as error:
-        raise Unreachable(
-            f"provider {provider}", f"{point.value} cannot be loaded: {error}", "Install its package again"
-        ) from error
-    if not callable(found):
-        raise Unreachable(f"provider {provider}", f"{point.value} is no factory", "Report it to its package")
-    return found  # type: ignore[no-any-return]  # what an entry point names has no type
+    return known[provider]
 
 
 def embedder(model: str, options: ProviderOptions | None = None) -> Embedder:

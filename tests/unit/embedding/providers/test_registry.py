@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -16,7 +17,7 @@ from headwater.errors import Misconfigured, Unreachable
 
 def bring(monkeypatch: pytest.MonkeyPatch, name: str, place: str) -> None:
     points = (EntryPoint(name, place, registry.GROUP),)
-    monkeypatch.setattr(registry, "entry_points", lambda group: points if group == registry.GROUP else ())
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if group == registry.GROUP else ())
 
 
 def third_party(options: ProviderOptions) -> Embedder:
