@@ -24,7 +24,10 @@ _LEVELS = {
     Event.CHANGE_DEAD: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.CHANGES_SETTLED: logging.DEBUG,  # one a commit: progress says it better
+    Event.INCIDENT_RAISED: logging.ERROR,
+    Event.BUDGET_REACHED: logging.WARNING,
     Event.LOG_MEASURED: logging.DEBUG,  # one a second
+    Event.EMBEDDING_CALLED: logging.DEBUG,  # one a call to the model
     Event.WRITES_REFUSED: logging.DEBUG,  # what the fence is for: nothing is wrong
 }
 

@@ -26,6 +26,10 @@ class Event(StrEnum):
     OUTAGE_BEGAN = "outage.began"
     OUTAGE_ENDED = "outage.ended"
     PROBES_LISTENING = "probes.listening"
+    EMBEDDING_CALLED = "embedding.called"
+    INCIDENT_RAISED = "incident.raised"
+    INCIDENT_ENDED = "incident.ended"
+    BUDGET_REACHED = "budget.reached"
 
 
 #: Takes an event and its fields. Must not block and must not raise.
