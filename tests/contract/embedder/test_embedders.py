@@ -10,6 +10,7 @@ from headwater.embedding.port import Embedder
 from headwater.embedding.providers import registry
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.testing.embedder_contract import EmbedderContract
+from tests import minilm
 from tests.unit.embedding.providers import services
 from tests.unit.embedding.providers.services import KEY, Script, Service, serving
 
@@ -22,6 +23,15 @@ class TestHash(EmbedderContract):
 class TestStatic(EmbedderContract):
     def embedder(self) -> Embedder:
         return registry.embedder("static")
+
+
+class TestOnnx(EmbedderContract):
+    @pytest.fixture(autouse=True)
+    def _weights(self) -> None:
+        minilm.weights()
+
+    def embedder(self) -> Embedder:
+        return registry.embedder("onnx/all-MiniLM-L6-v2")
 
 
 class OverHttp(EmbedderContract):

@@ -24,6 +24,7 @@ _HERE = "headwater.embedding.providers"
 _BUILT_IN = {
     "static": f"{_HERE}.builtin:static",
     "hash": f"{_HERE}.builtin:hashing",
+    "onnx": f"{_HERE}.builtin:minilm",
     "openai": f"{_HERE}.openai:openai",
     "azure": f"{_HERE}.openai:azure",
     "tei": f"{_HERE}.tei:tei",

@@ -47,6 +47,18 @@ def test_options_of_the_local_models() -> None:
         registry.embedder("static/large")
 
 
+def test_onnx_has_one_model_and_no_settings() -> None:
+    assert registry.embedder("onnx/all-MiniLM-L6-v2").describe().name == "onnx/all-MiniLM-L6-v2"
+    for name in ("onnx", "onnx/", "onnx/all-minilm-l6-v2"):
+        with pytest.raises(Misconfigured, match="onnx/all-MiniLM-L6-v2, the only model") as error:
+            registry.embedder(name)
+        assert error.value.path == "model"
+    for field, value in (("url", "http://h"), ("key", "k"), ("query_prefix", "q"), ("dimensions", 8), ("max_texts", 1)):
+        with pytest.raises(Misconfigured, match="no such setting") as error:
+            registry.embedder("onnx/all-MiniLM-L6-v2", ProviderOptions(model="", **{field: value}))  # type: ignore[arg-type]  # of any type
+        assert error.value.path == field
+
+
 def test_another_packages_provider(monkeypatch: pytest.MonkeyPatch) -> None:
     bring(monkeypatch, "theirs", f"{__name__}:third_party")
     assert registry.embedder("theirs/16").describe().dimensions == 16
@@ -61,7 +73,7 @@ def test_an_unknown_provider_is_told_with_the_known_ones(monkeypatch: pytest.Mon
     bring(monkeypatch, "theirs", f"{__name__}:third_party")
     with pytest.raises(Misconfigured) as error:
         registry.embedder("openia/m")
-    assert "ollama, openai, static, tei, theirs, voyage" in error.value.expected
+    assert "ollama, onnx, openai, static, tei, theirs, voyage" in error.value.expected
     assert error.value.got == "an unknown provider", "it may have come from the environment"
 
 

@@ -80,6 +80,13 @@ def test_a_lone_surrogate_is_rejected_by_its_index(text: str) -> None:
     assert caught.value.index == 1
 
 
+def test_tokens_are_counted_as_a_call_counts_them() -> None:
+    assert STATIC.count(A_TEXT) == asyncio.run(STATIC.embed([A_TEXT])).tokens > 0
+    assert STATIC.count("") == 0
+    with pytest.raises(Reject):
+        STATIC.count("\ud800")
+
+
 def test_describing_reads_nothing() -> None:
     embedder = StaticEmbedder(replace(FILES, folder=Path("no-such-folder")))
     assert embedder.describe().dimensions == 256
