@@ -15,6 +15,8 @@ from typing import Any
 import msgspec
 
 from bench.kafka_site import STREAM
+from headwater.clock import SystemDice
+from headwater.embedding.courier import Courier
 from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.engine.supervisor import StreamWorker
 from headwater.observability.signals import Event
@@ -57,7 +59,9 @@ async def work(config: Path) -> None:
     try:
         await site.journal.prepare()
         ports = site.ports(STREAM, hear)
-        remote = msgspec.structs.replace(ports, embedder=Remote(ports.embedder))
+        remote = msgspec.structs.replace(
+            ports, courier=Courier(Remote(site.embedder(ports.name)), site.clock, SystemDice())
+        )
         await StreamWorker(remote, site.machine(hear)).run(once=False)
     finally:
         await site.close()

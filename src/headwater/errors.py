@@ -48,6 +48,11 @@ class Reject(HeadwaterError):
 
 
 @dataclass(eq=False)
+class TooLong(Reject):
+    """This text is longer than the model takes."""
+
+
+@dataclass(eq=False)
 class Halt(HeadwaterError):
     """Going on would break a guarantee: a person must look. `invariant` is the anomaly's name, `cure` the next step."""
 
@@ -89,6 +94,11 @@ class Unreachable(HeadwaterError):
 
     def __str__(self) -> str:
         return f"{self.dependency}: {self.cause}" + (f". {self.cure}" if self.cure else "")
+
+
+@dataclass(eq=False)
+class Denied(Unreachable):
+    """A service refuses the account: bad credentials, or no quota left. Asking again would change nothing."""
 
 
 @dataclass(eq=False)

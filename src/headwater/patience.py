@@ -42,6 +42,30 @@ def pause_s(attempt: int, roll: float, after_s: float | None) -> float:
     return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16)) * jitter
 
 
+class Wait:
+    """One who waits, and what for: whatever was told to the patience is taken back in the end."""
+
+    def __init__(self, patience: Patience) -> None:
+        self._patience = patience
+        self._for: dict[str, None] = {}
+
+    def away(self, retry: Retry) -> None:
+        """A dependency is away, still or again."""
+        self._patience.away(retry, first=retry.dependency not in self._for)
+        self._for[retry.dependency] = None
+
+    def back(self) -> None:
+        """All that was away is there again."""
+        for dependency in self._for:
+            self._patience.back(dependency)
+
+    def leave(self) -> None:
+        """Wait no more, whether it came back or not."""
+        for dependency in self._for:
+            self._patience.leave(dependency)
+        self._for = {}
+
+
 class Patience:
     """Calls again until it succeeds. One a stream; `outages` is what it waits for at the moment."""
 
@@ -55,27 +79,24 @@ class Patience:
     async def call(self, operation: Callable[[], Awaitable[T]]) -> T:
         """Await `operation()` until it raises no Retry. Everything else that it raises goes up."""
         attempt = 0
-        failed: set[str] = set()
+        wait = Wait(self)
         try:
             while True:
                 try:
                     result = await operation()
                 except Retry as retry:
                     attempt += 1
-                    if retry.dependency not in failed:
-                        failed.add(retry.dependency)
-                        self._waiting[retry.dependency] += 1
-                    self._away(retry)
+                    wait.away(retry)
                     await self._clock.sleep(pause_s(attempt, self._dice.random(), retry.after_s))
                 else:
-                    for dependency in sorted(failed):
-                        self._back(dependency)
+                    wait.back()
                     return result
         finally:
-            for dependency in failed:
-                self._leave(dependency)
+            wait.leave()
 
-    def _away(self, retry: Retry) -> None:
+    def away(self, retry: Retry, *, first: bool) -> None:
+        """Somebody waits for what is away: for the first time, or still."""
+        self._waiting[retry.dependency] += first
         known = self.outages.get(retry.dependency)
         since = known.since_s if known else self._clock.monotonic()
         outage = Outage(retry.dependency, retry.cause, since, known.attempts + 1 if known else 1)
@@ -83,12 +104,15 @@ class Patience:
         if known is None or known.cause != outage.cause:
             self._notice(outage, retry.dependency)
 
-    def _back(self, dependency: str) -> None:
+    def back(self, dependency: str) -> None:
+        """It is there again."""
         if self.outages.pop(dependency, None):
             self._notice(None, dependency)
 
-    def _leave(self, dependency: str) -> None:
-        """A call is over. One that was cancelled cannot tell that the outage ended; without a caller nobody waits."""
+    def leave(self, dependency: str) -> None:
+        """One that waited is gone. One that was cancelled cannot tell that the outage ended; without a caller nobody
+        waits.
+        """
         self._waiting[dependency] -= 1
         if not self._waiting[dependency]:
             self.outages.pop(dependency, None)

@@ -17,6 +17,7 @@ from headwater.journal import GENERATION
 from headwater.observability.signals import unheard
 
 if TYPE_CHECKING:
+    from headwater.embedding.courier import Courier
     from headwater.embedding.port import Compute, Embedder
     from headwater.engine.repair import Tools
     from headwater.engine.stream import StreamPorts
@@ -59,6 +60,7 @@ class Site:
         self._open: list[_Closable] = []
         self._journal: Journal | None = None
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
+        self._couriers: dict[Embedder, Courier] = {}
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
@@ -151,7 +153,7 @@ class Site:
 
         writer = self._kept(SqliteIndexWriter(self._stream(stream).index.path, stream, GENERATION))
         patience = Patience(self.clock, self._dice, lambda _outage, _dependency: None)
-        return Tools(writer, Gateway(self.embedder(stream), patience), self.clock)
+        return Tools(writer, Gateway(self.courier(stream, unheard), stream, patience), self.clock)
 
     def embedder(self, stream: str) -> Embedder:
         """Return the stream's model, which is to be opened. Streams share what is the same."""
@@ -161,6 +163,15 @@ class Site:
             made = self._kept(_embedder(stream, wanted, self._compute))
             self._embedders.append((wanted, made))
         return made
+
+    def courier(self, stream: str, emit: Emit) -> Courier:
+        """Return what carries the stream's texts to its model. Streams share it with the model."""
+        from headwater.embedding.courier import Courier
+
+        embedder = self.embedder(stream)
+        if embedder not in self._couriers:
+            self._couriers[embedder] = self._kept(Courier(embedder, self.clock, self._dice, emit=emit))
+        return self._couriers[embedder]
 
     def recipe(self, stream: str, number: int) -> Recipe:
         """Return the stream's recipe with a number."""
@@ -198,7 +209,7 @@ class Site:
             registry=self._kept(self.journal.registry(create=True)),
             catalogue=self._catalogue(stream),
             writer=self._kept(SqliteIndexWriter(settings.index.path, stream, GENERATION)),
-            embedder=self.embedder(stream),
+            courier=self.courier(stream, emit),
             recipe=lambda number: self.recipe(stream, number),
             decode=self.journal.decode(stream),
             source=self._kept(source) if source else None,

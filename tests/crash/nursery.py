@@ -20,6 +20,8 @@ import headwater.engine.supervisor
 import headwater.indexes.sqlite
 import headwater.log.codecs.json
 import headwater.recipe.standard  # noqa: F401 (imported once, so that no fork has to)
+from headwater.clock import SystemDice
+from headwater.embedding.courier import Courier
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import End, StreamWorker
@@ -52,7 +54,7 @@ def crashing(site: Site, death: Death) -> StreamPorts:
         ports,
         open_reader=lambda: CrashingReader(ports.open_reader(), death),
         writer=CrashingIndexWriter(ports.writer, death),
-        embedder=CrashingEmbedder(ports.embedder, death),
+        courier=Courier(CrashingEmbedder(site.embedder(STREAM), death), site.clock, SystemDice()),
         source=FolderSource(folder.folder, folder.include, writer, site.clock),
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 import headwater.indexes.memory as memory_index
 import headwater.log.memory as memory_log
-from headwater.embedding import gateway
+from headwater.embedding import answers, courier
 from headwater.embedding.port import Embedded
 from headwater.engine import apply
 from headwater.engine.commit import Frontier, Positions
@@ -196,21 +196,26 @@ def _rows_after_the_manifest(patch: pytest.MonkeyPatch) -> None:
 
 
 def _blame_without_a_probe(patch: pytest.MonkeyPatch) -> None:
-    async def nothing(self: Any, meter: Any) -> None:
-        return None
+    real = courier.Courier._rejected
 
-    patch.setattr(gateway.Gateway, "_probe", nothing)
+    def rejected(self: courier.Courier, call: Any, reject: Any) -> None:
+        for text in self._wanted(call.texts):
+            if text.key in self._entries:
+                self._entries[text.key].probed = True
+        real(self, call, reject)
+
+    patch.setattr(courier.Courier, "_rejected", rejected)
 
 
 def _answers_as_they_come(patch: pytest.MonkeyPatch) -> None:
-    real = gateway.check
+    real = answers.check
 
     def trusting(answer: Embedded, asked: int, name: str, dimensions: int) -> list[Any]:
         if len(answer.index) == asked:
             answer = msgspec.structs.replace(answer, index=tuple(range(asked)))
         return real(answer, asked, name, dimensions)
 
-    patch.setattr(gateway, "check", trusting)
+    patch.setattr(courier, "check", trusting)
 
 
 def _dead_letters_are_dropped(patch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 import numpy as np
 
+from headwater.embedding.courier import Courier
 from headwater.embedding.port import Description, Embedded, Purpose
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
@@ -196,7 +197,7 @@ class World:
             registry=self.log.registry(),
             catalogue=MemoryCatalogue(self.tables),
             writer=FaultyWriter(MemoryIndexWriter(tables, STREAM, GENERATION), faults),
-            embedder=FaultyEmbedder(self.letters, faults),
+            courier=Courier(FaultyEmbedder(self.letters, faults), self.clock, SeededDice(self.seed * 1000 + number)),
             recipe=LetterRecipe,
             decode=codec.decode,
         )

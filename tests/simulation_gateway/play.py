@@ -77,7 +77,7 @@ class Play:
         text = Text(self._key, lane, stream, size, self.now)
         self.tokens[text.key] = count
         self.waiting[stream] += 1
-        self.dispatcher.add(text, self.now)
+        self.dispatcher.add([text], self.now)
         return text
 
     def backlog(self, lane: Lane, stream: str, depth: int = 2_000, tokens: int | None = None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -14,21 +14,6 @@ LONGEST_LINGER_S = 0.05
 
 #: How much of the known gap between two arrivals, and of the known time of a call, one more of them replaces.
 SMOOTHING = 0.2
-
-
-def pack(sizes: Sequence[int], max_texts: int, max_characters: int) -> Iterator[slice]:
-    """Yield consecutive slices of at most so many texts and so many characters in sum.
-
-    A text that is longer than `max_characters` travels alone.
-    """
-    start = total = 0
-    for i, size in enumerate(sizes):
-        if i > start and (i - start >= max_texts or total + size > max_characters):
-            yield slice(start, i)
-            start, total = i, 0
-        total += size
-    if start < len(sizes):
-        yield slice(start, len(sizes))
 
 
 class Limits(msgspec.Struct, frozen=True):

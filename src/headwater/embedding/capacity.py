@@ -148,8 +148,8 @@ class Capacity:
             self._changed_s = now
             return
         # The least of many is as far below their mean as they scatter: only what is above that is a rise.
-        scatter = SCATTER * least.scatter_s / least.mean_s
-        rise = seen.mean_s / least.mean_s / (1 + scatter)
+        scatter = SCATTER * least.scatter_s / least.mean_s if least.mean_s else 0.0
+        rise = seen.mean_s / least.mean_s / (1 + scatter) if least.mean_s else 1.0
         if rise > TOLERANCE + scatter:
             served = seen.at_once / rise
             # While the number was doubled the queue had no time to build up: the next round will say.

@@ -1,28 +1,13 @@
 """PURE: what goes to one model next, and when: lanes, batches, budget, capacity, retries and the breaker in one place.
 
-An asyncio gateway carries it out like this, and wakes when a text comes, a call ends or the wait is over:
-
-    while isinstance(step := dispatcher.next(clock.monotonic()), Call):
-        start(self._carry_out(step))
-    wake_in(step)
-
-    async def _carry_out(self, call):
-        try:
-            answer = await embedder.embed([self._texts[text.key] for text in call.texts])
-        except Reject:
-            dispatcher.rejected(call, now())     # then bisect: dispatcher.resend(half, now()) for each half
-        except Retry as retry:
-            dispatcher.failed(call, retry, dice.random(), now())     # it comes again from `next`
-        except BaseException:
-            dispatcher.abandoned(call, now()); raise
-        else:
-            dispatcher.answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now())
+The courier carries it out: it asks for the `next` call whenever a text came, a call ended or a wait is over, and
+tells what became of each call. What was `rejected` it sends again in parts (`resend`); the rest comes again by itself.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -96,10 +81,18 @@ class Dispatcher:
         self._again: dict[Lane, list[_Again]] = {lane: [] for lane in Lane}
         self._under_way = dict.fromkeys(Lane, 0)
 
-    def add(self, text: Text, now: float) -> None:
-        """Let a text wait for its turn."""
-        self._lanes.add(text)
-        self._lingers[text.lane].arrived(now)
+    def add(self, texts: Iterable[Text], now: float) -> None:
+        """Let texts wait for their turn."""
+        for text in texts:
+            self._lanes.add(text)
+            self._lingers[text.lane].arrived(now)
+
+    def forget(self, keys: Collection[int]) -> None:
+        """Take texts out again that wait for a turn, or for another one."""
+        self._lanes.forget(keys)
+        for lane, them in self._again.items():
+            left = [(again, [text for text in again.texts if text.key not in keys]) for again in them]
+            self._again[lane] = [msgspec.structs.replace(again, texts=texts) for again, texts in left if texts]
 
     def next(self, now: float) -> Call | float:
         """Return the call that goes now; or in how many seconds to ask again. Ask too when a text or an answer came."""
@@ -130,8 +123,11 @@ class Dispatcher:
         self._lingers[call.lane].answered(now - sent)
         self.breaker.succeeded()
 
-    def failed(self, call: Call, retry: Retry, roll: float, now: float) -> None:
-        """Learn that a call failed, by what the service said: its batch goes again as it is, when there is a chance."""
+    def failed(self, call: Call, retry: Retry, roll: float, now: float, *, ill: bool = False) -> None:
+        """Learn that a call failed, by what the service said: its batch goes again as it is, when there is a chance.
+
+        `ill`: no call can succeed, so all wait until one does that goes alone.
+        """
         self._under_way[call.lane] -= 1
         attempt = call.attempt + 1
         if isinstance(retry, RateLimited):
@@ -145,7 +141,7 @@ class Dispatcher:
             self.breaker.succeeded()
             self.capacity.overloaded(call.booking.sent_s, 1 + sum(self._under_way.values()), now)
         else:
-            self.breaker.failed(roll, retry.after_s, now)
+            self.breaker.failed(roll, retry.after_s, now, ill=ill)
         pause = max(backoff_s(attempt, roll, retry.after_s), self._retries.reserve_s(now))
         self._again[call.lane].append(_Again(call.texts, attempt, now + pause))
 

@@ -75,6 +75,15 @@ class _Queue:
         self._arrivals[text.key] = text.since
         self._bytes += text.bytes
 
+    def forget(self, keys: Collection[int]) -> None:
+        for stream, texts in self._streams.items():
+            gone = [text for text in texts if text.key in keys]
+            if gone:
+                self._streams[stream] = deque(text for text in texts if text.key not in keys)
+            for text in gone:
+                self._bytes -= text.bytes
+                del self._arrivals[text.key]
+
     def waiting(self) -> Waiting:
         since = next(iter(self._arrivals.values()), math.inf)
         return Waiting(len(self._arrivals), self._bytes, since)
@@ -123,6 +132,11 @@ class Lanes:
     def add(self, text: Text) -> None:
         """Let a text wait. Its key must be no other waiting text's."""
         self._queues[text.lane].add(text)
+
+    def forget(self, keys: Collection[int]) -> None:
+        """Take texts out that nobody waits for any more."""
+        for queue in self._queues.values():
+            queue.forget(keys)
 
     def waiting(self, lane: Lane) -> Waiting:
         """Say how much waits."""

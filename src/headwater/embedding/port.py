@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import numpy as np
@@ -59,6 +59,9 @@ class Embedded(msgspec.Struct, frozen=True):
     tokens_left: Allowance = Allowance()
 
 
+#: A text that every model can embed.
+PROBE = "Headwater keeps embeddings true to their source."
+
 #: How an adapter computes off the loop. Whoever makes several may let them take turns on one thread.
 Compute = Callable[[Callable[[], Embedded]], Awaitable[Embedded]]
 
@@ -89,12 +92,21 @@ class Embedder(Protocol):
         """Embed at most `max_texts` texts of at most `max_characters` in sum (one longer text alone is allowed).
 
         Raise RateLimited or Overloaded when the service says so, Retry for every other failure that may pass; Reject
-        when it refuses the input: with `index` if it says which text, without where it does not; Unreachable when only
-        a person can help: bad credentials, no quota left, no such model, something else at this address. Never shorten
-        a text silently.
+        when it refuses the input: with `index` if it says which text, without where it does not, and TooLong for a
+        text that is longer than it takes; Denied for bad credentials and when no quota is left; Unreachable when no
+        such model is there, or something else at this address. Never shorten a text silently.
         """
         ...
 
     async def close(self) -> None:
         """Let go of what is held. Idempotent."""
+        ...
+
+
+@runtime_checkable
+class Counts(Protocol):
+    """An embedder whose tokenizer is known here."""
+
+    def count(self, text: str) -> int:
+        """Return how many tokens of the model a text has, with those that the model puts around it. Pure."""
         ...

@@ -87,10 +87,14 @@ class Breaker:
         """Learn that the service answered, be it that it is busy or that it refuses the input."""
         self.state, self._failures, self._openings = State.CLOSED, 0, 0
 
-    def failed(self, roll: float, after_s: float | None, now: float) -> None:
-        """Learn that a call failed. Those that were under way when the breaker opened prolong nothing."""
+    def failed(self, roll: float, after_s: float | None, now: float, *, ill: bool = False) -> None:
+        """Learn that a call failed, or that no call can succeed (`ill`).
+
+        Those that were under way when the breaker opened prolong nothing.
+        """
         self._failures += 1
-        if self.state is State.HALF_OPEN or (self.state is State.CLOSED and self._failures >= FAILURES):
+        opens = ill or self._failures >= FAILURES
+        if self.state is State.HALF_OPEN or (self.state is State.CLOSED and opens):
             self._open(roll, after_s, now)
 
     def abandoned(self, now: float) -> None:

@@ -14,7 +14,8 @@ from typing import TypeVar
 import msgspec
 
 from headwater.clock import Clock
-from headwater.embedding.gateway import Gateway, Refused
+from headwater.embedding.courier import Refused
+from headwater.embedding.gateway import Gateway
 from headwater.engine.commit import Positions
 from headwater.engine.job import Job
 from headwater.engine.ordering import REWIND_CURE, Chain, Waiting
@@ -131,16 +132,17 @@ class Applier:
         texts = {key[0]: text for _, drafted in drafts for key, text in drafted.needs.items()}
         held = await self._patience.call(lambda: self._index.vectors(list(texts))) if texts else {}
         missing = [digest for digest in texts if digest not in held]
-        vectors, usage = await self._gateway.embed([texts[digest] for digest in missing])
-        self.usage += usage
-        return self._complete(drafts, held, dict(zip(missing, vectors, strict=True)), usage.tokens)
+        embedded = await self._gateway.embed([texts[digest] for digest in missing])
+        self.usage += embedded.usage
+        answers = dict(zip(missing, embedded.answers, strict=True))
+        return self._complete(drafts, held, answers, dict(zip(missing, embedded.tokens, strict=True)))
 
     def _complete(
         self,
         drafts: Sequence[tuple[Job, Draft]],
         held: Mapping[bytes, bytes],
         answers: Mapping[bytes, bytes | Refused],
-        tokens: int,
+        tokens: Mapping[bytes, int],
     ) -> list[_Step]:
         now_us = self._clock.now_us()
         vectors = {**held, **{key: answer for key, answer in answers.items() if isinstance(answer, bytes)}}
@@ -162,7 +164,7 @@ class Applier:
                 reused=len(drafted.needs) - len(bought),
                 embedded=len(bought),
                 removed=drafted.removed,
-                tokens=round(tokens * len(bought) / len(answers)) if answers else 0,
+                tokens=sum(tokens[key] for key in bought),
             )
             self.usage += Usage(reused=counts.reused)
             job.counts = counts

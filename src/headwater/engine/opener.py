@@ -35,7 +35,7 @@ class Opener:
     async def decide(self, state: StreamState) -> tuple[Generation | None, Fingerprints, Opening]:
         """Look, and decide how to begin. Nothing is changed yet."""
         ports = self._ports
-        await self._patience.call(ports.embedder.open)
+        await self._patience.call(ports.courier.open)
         generation = await self.generation()
         fingerprints = ports.recipe(0).fingerprints
         self._same_recipe(generation, fingerprints)
@@ -147,7 +147,7 @@ class Opener:
 
     async def _create(self, recipe: Recipe, epoch: Epoch) -> None:
         ports = self._ports
-        model = ports.embedder.describe()
+        model = ports.courier.model
         generation = Generation(
             stream=ports.name,
             number=ports.generation,

@@ -125,8 +125,9 @@ class _Repairer:
 
     async def _embed(self, drafts: Sequence[Draft]) -> list[Write]:
         texts = {key[0]: text for drafted in drafts for key, text in drafted.needs.items()}
-        answers, _ = await self._tools.gateway.embed(list(texts.values()))
-        vectors = {key: answer for key, answer in zip(texts, answers, strict=True) if isinstance(answer, bytes)}
+        embedded = await self._tools.gateway.embed(list(texts.values()))
+        answers = zip(texts, embedded.answers, strict=True)
+        vectors = {key: answer for key, answer in answers if isinstance(answer, bytes)}
         return [finish(it, vectors) for it in drafts if all(key in vectors for key, _ in it.needs)]
 
     async def _apply(self, writes: Sequence[Write]) -> int:

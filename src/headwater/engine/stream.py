@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from headwater.embedding.port import Embedder
+from headwater.embedding.courier import Courier
 from headwater.engine.ordering import Waiting
 from headwater.indexes.port import IndexCatalogue, IndexWriter
 from headwater.log.port import Ledger, LogHistory, LogReader, Registry
@@ -31,7 +31,7 @@ class StreamPorts(msgspec.Struct, frozen=True):
     registry: Registry
     catalogue: IndexCatalogue
     writer: IndexWriter
-    embedder: Embedder
+    courier: Courier
     recipe: Callable[[int], Recipe]
     decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
     source: Source | None = None

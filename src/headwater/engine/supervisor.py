@@ -171,7 +171,7 @@ class StreamWorker:
             reader=reader,
             decode=lambda record: ports.decode(record, opening.epochs),
             recipe=recipe,
-            gateway=Gateway(ports.embedder, self.patience),
+            gateway=Gateway(ports.courier, ports.name, self.patience),
             index=ports.writer,
             epochs=opening.epochs,
         )

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 
-from headwater.embedding.gateway import NORM_TOLERANCE
+from headwater.embedding.answers import NORM_TOLERANCE
 from headwater.engine.ordering import Waiting
 from headwater.engine.plan import draft
 from headwater.errors import Misconfigured, Reject, Unreachable

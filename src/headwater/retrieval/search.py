@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.embedding.gateway import check
+from headwater.embedding.answers import check
 from headwater.embedding.port import Description, Embedder, Purpose
-from headwater.errors import Halt, Reject
+from headwater.errors import Halt
 from headwater.indexes.port import Hit, IndexReader
 from headwater.model.manifest import ChunkRef
 
@@ -33,8 +33,6 @@ class Retriever:
         await self._same_model(model)
         answer = await self._embedder.embed([query], Purpose.QUERY)
         (vector,) = check(answer, 1, model.name, model.dimensions)
-        if not isinstance(vector, bytes):
-            raise Reject(vector.reason)
         return await self._reader.search(vector, k, where)
 
     async def _same_model(self, model: Description) -> None:

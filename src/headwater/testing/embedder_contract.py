@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from headwater.embedding.gateway import PROBE, check
-from headwater.embedding.port import Embedded, Embedder, Purpose
+from headwater.embedding.answers import check
+from headwater.embedding.port import PROBE, Embedded, Embedder, Purpose
 from headwater.errors import Reject
 
 ONE = "A river carries every change from its source to the sea."
@@ -99,7 +99,7 @@ async def tried(call: Awaitable[T]) -> T | Reject:
 def checked(embedder: Embedder, answer: Embedded, asked: int) -> npt.NDArray[np.float32]:
     """Return an answer's rows in the order of the texts, after all checks of the gateway."""
     model = embedder.describe()
-    found = [it for it in check(answer, asked, model.name, model.dimensions) if isinstance(it, bytes)]
+    found = check(answer, asked, model.name, model.dimensions)
     return np.frombuffer(b"".join(found), dtype="<f4").reshape(len(found), -1)
 
 

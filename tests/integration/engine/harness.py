@@ -10,6 +10,7 @@ from typing import TypeVar
 import msgspec
 
 from headwater.clock import Clock, SystemClock
+from headwater.embedding.courier import Courier
 from headwater.embedding.port import Description, Embedded, Embedder, Purpose
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
@@ -98,7 +99,7 @@ class Stream:
             registry=self.log.registry(),
             catalogue=self._kept(self.catalogue()),
             writer=writer(self._kept(self.writer())),
-            embedder=model or self.model,
+            courier=Courier(model or self.model, self.clock, SeededDice(1)),
             recipe=LetterRecipe,
             decode=codec.decode,
             uncompacted=uncompacted,

@@ -14,7 +14,8 @@ from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from confluent_kafka.cimpl import NewPartitions
 
-from headwater.clock import SystemClock, SystemIds
+from headwater.clock import SystemClock, SystemDice, SystemIds
+from headwater.embedding.courier import Courier
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import Ended, Machine, StreamWorker
@@ -96,7 +97,7 @@ class Pipeline:
             registry=self._kept(log.registry()),
             catalogue=self._kept(SqliteCatalogue(self.path)),
             writer=writer(self._kept(SqliteIndexWriter(self.path, STREAM, GENERATION))),
-            embedder=self.model,
+            courier=Courier(self.model, self.clock, SystemDice()),
             recipe=LetterRecipe,
             decode=codec.decode,
             offsets_apart=True,

@@ -35,7 +35,7 @@ def test_nothing_to_do_waits_for_something_to_come() -> None:
 
 def test_a_lone_text_goes_at_once() -> None:
     it = dispatcher()
-    it.add(text(1), 0.0)
+    it.add([text(1)], 0.0)
     assert [one.key for one in sent(it.next(0.0)).texts] == [1]
     assert it.next(0.0) == math.inf
 
@@ -50,7 +50,7 @@ def test_one_call_at_once_is_the_floor() -> None:
 def test_what_is_rejected_is_sent_again_in_the_parts_that_the_caller_makes() -> None:
     it = dispatcher()
     for key in range(4):
-        it.add(text(key), 0.0)
+        it.add([text(key)], 0.0)
     call = sent(it.next(0.0))
     it.rejected(call, 0.1)
     it.resend(call.texts[:2], 0.1)
@@ -60,8 +60,8 @@ def test_what_is_rejected_is_sent_again_in_the_parts_that_the_caller_makes() -> 
 
 def test_an_abandoned_call_frees_its_place_and_does_not_come_again() -> None:
     it = dispatcher(ceiling=1)
-    it.add(text(1), 0.0)
-    it.add(text(2, Lane.REPLAY), 0.0)
+    it.add([text(1)], 0.0)
+    it.add([text(2, Lane.REPLAY)], 0.0)
     call = sent(it.next(0.0))
     assert it.next(0.0) == math.inf
     it.abandoned(call, 0.1)
@@ -70,10 +70,10 @@ def test_an_abandoned_call_frees_its_place_and_does_not_come_again() -> None:
 
 def test_a_refused_call_waits_as_long_as_it_was_told_and_comes_first() -> None:
     it = dispatcher()
-    it.add(text(1), 0.0)
+    it.add([text(1)], 0.0)
     call = sent(it.next(0.0))
     it.failed(call, RateLimited("service", "slow down", 7.0), 0.0, 1.0)
-    it.add(text(2), 1.0)
+    it.add([text(2)], 1.0)
     wait = it.next(1.0)
     assert isinstance(wait, float)
     assert 7.0 <= wait <= 7.1
@@ -85,7 +85,7 @@ def test_a_refused_call_waits_as_long_as_it_was_told_and_comes_first() -> None:
 def test_an_open_breaker_lets_one_probe_go() -> None:
     it = dispatcher()
     now = 0.0
-    it.add(text(0), now)
+    it.add([text(0)], now)
     while not it.breaker.wait_s(now):
         step = it.next(now)
         if isinstance(step, Call):
@@ -93,7 +93,7 @@ def test_an_open_breaker_lets_one_probe_go() -> None:
         else:
             now += step
     for key in range(1, 10):
-        it.add(text(key), now)
+        it.add([text(key)], now)
     now += it.breaker.wait_s(now)
     probe = sent(it.next(now))
     assert it.next(now) == math.inf

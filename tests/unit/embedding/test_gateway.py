@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.embedding.gateway import PROBE, Gateway, Refused, check
-from headwater.embedding.port import Description, Embedded, Purpose
-from headwater.errors import Halt, Reject, Retry
+from headwater.embedding.answers import check
+from headwater.embedding.courier import Courier, Refused
+from headwater.embedding.gateway import Embeddings, Gateway
+from headwater.embedding.port import PROBE, Description, Embedded, Purpose
+from headwater.errors import Denied, Halt, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
+from headwater.observability.signals import Event
 from headwater.patience import LONGEST_PAUSE_S, Outage, Patience, pause_s
+from headwater.testing.simulated import SeededDice, SimulatedClock, simulate
 
 DIMENSIONS = 4
 
@@ -54,50 +58,40 @@ class Model:
         self.closed = True
 
 
-class FakeClock:
-    """Time that passes only by sleeping. It does not sleep for ever."""
-
-    def __init__(self, limit: int = 50) -> None:
-        self.now = 0.0
-        self.sleeps: list[float] = []
-        self.limit = limit
-
-    def now_us(self) -> int:
-        return int(self.now * 1e6)
-
-    def monotonic(self) -> float:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.sleeps.append(seconds)
-        self.now += seconds
-        if len(self.sleeps) >= self.limit:
-            raise TimeoutError
-        await asyncio.sleep(0)
-
-
-class Middle:
-    def random(self) -> float:
-        return 0.5
-
-
 class Bench:
-    """A gateway with all that it works with."""
+    """A gateway with all that it works with, in simulated time."""
 
-    def __init__(self, model: Model, limit: int = 50) -> None:
+    def __init__(self, model: Model, patience_s: float = 3600.0) -> None:
         self.model = model
-        self.clock = FakeClock(limit)
+        self.clock = SimulatedClock()
         self.notices: list[tuple[str, bool]] = []
         self.outage: Outage | None = None  # the last one that was told of
-        self.patience = Patience(self.clock, Middle(), self._notice)
-        self.gateway = Gateway(model, self.patience)
+        self.calls_told: list[str] = []
+        self.took_s = 0.0
+        self._patience_s = patience_s
+        self.patience = Patience(self.clock, SeededDice(1), self._notice)
 
     def _notice(self, outage: Outage | None, dependency: str) -> None:
         self.notices.append((dependency, outage is not None))
-        self.outage = outage
+        self.outage = outage or self.outage
+
+    def _hear(self, event: Event, fields: dict[str, Any]) -> None:
+        assert event is Event.EMBEDDING_CALLED
+        self.calls_told.append(fields["outcome"])
 
     def embed(self, *texts: str) -> tuple[list[bytes | Refused], Usage]:
-        return asyncio.run(self.gateway.embed(texts))
+        async def go() -> Embeddings:
+            courier = Courier(self.model, self.clock, SeededDice(1), emit=self._hear)
+            gateway = Gateway(courier, "s", self.patience)
+            try:
+                return await asyncio.wait_for(gateway.embed(texts), self._patience_s)
+            finally:
+                self.took_s = self.clock.monotonic()
+                await courier.close()
+
+        embedded = simulate(go)
+        assert sum(embedded.tokens) == embedded.usage.tokens
+        return list(embedded.answers), embedded.usage
 
 
 def expected(text: str) -> bytes:
@@ -142,7 +136,6 @@ def test_in_the_order_asked_packed_and_counted() -> None:
     assert bench.model.calls == [["a", "b"], ["c"]]
     assert usage == Usage(calls=2, texts=3, tokens=3)
     assert bench.embed() == ([], Usage())
-    asyncio.run(bench.gateway.close())
     assert bench.model.closed
 
 
@@ -167,7 +160,7 @@ def test_an_answer_in_another_order_is_put_right() -> None:
 def test_vectors_that_do_not_match_the_texts_are_asked_for_again(wrong: Any) -> None:
     bench = Bench(Model(wrong, plain))
     assert bench.embed("a", "b")[0] == [expected("a"), expected("b")]
-    assert bench.notices == [("model", True), ("model", False)]
+    assert bench.calls_told == ["failed", "answered"]
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 5), (2,), (2, 4, 1)])
@@ -189,7 +182,13 @@ def test_a_text_without_a_usable_vector_is_refused_alone(row: list[float]) -> No
     assert isinstance(b, Refused)
     assert "not finite, or zero" in b.reason
     assert [PROBE] in bench.model.calls
-    assert bench.notices == []
+
+
+def test_an_answer_that_cannot_be_used_is_asked_for_again_before_anybody_is_suspected() -> None:
+    spoilt = spoiling("b", [np.nan, 0, 0, 1])
+    bench = Bench(Model(spoilt, spoilt, plain))
+    assert bench.embed("a", "b")[0] == [expected("a"), expected("b")]
+    assert bench.model.calls == [["a", "b"]] * 3
 
 
 def test_a_vector_of_another_length_is_brought_to_one_and_no_other_is_touched() -> None:
@@ -211,7 +210,7 @@ def test_poison_is_found_and_nothing_else_is_blamed(poison: list[str]) -> None:
     answers, _ = bench.embed(*"abcdefgh")
     for text, answer in zip("abcdefgh", answers, strict=True):
         assert answer == (Refused("too spicy") if text in poison else expected(text))
-    assert bench.clock.sleeps == []
+    assert bench.notices == []
 
 
 @given(st.sets(st.sampled_from("abcdefgh")), st.integers(1, 8))
@@ -221,24 +220,45 @@ def test_any_poison_in_batches_of_any_size(poison: set[str], max_texts: int) -> 
     assert [isinstance(answer, Refused) for answer in answers] == [text in poison for text in "abcdefgh"]
     assert usage.texts >= 8 - len(poison)
     # Bisecting asks no more than twice for each level of each poison's path, and three times for the poison alone.
-    assert len(bench.model.calls) <= 8 + len(poison) * (2 * 3 + 3)
+    assert len(bench.model.calls) <= 8 + len(poison) * (2 * 3 + 4)
 
 
 def test_a_model_that_refuses_everything_is_an_outage_and_blames_nobody() -> None:
-    bench = Bench(Model(raising(Reject("closed today"))), limit=20)
+    bench = Bench(Model(raising(Reject("closed today"))), patience_s=600)
     with pytest.raises(TimeoutError):
         bench.embed("a", "b")
     assert bench.notices == [("model", True)]
     assert bench.outage is not None
     assert "refuses every text" in bench.outage.cause
     assert bench.outage.since_s == 0
-    assert len(bench.clock.sleeps) == 20
-    assert all(pause <= LONGEST_PAUSE_S for pause in bench.clock.sleeps)
+    # The texts are asked for once or twice, then the probe alone, at intervals that grow.
+    assert 600 / 30 < sum(call == [PROBE] for call in bench.model.calls) < 60
+    assert len([call for call in bench.model.calls if call != [PROBE]]) < 10
+
+
+@pytest.mark.parametrize("error", [Unreachable("model", "no such model"), Reject("no such model")])
+def test_a_model_that_is_gone_for_a_while_blames_nobody(error: Exception) -> None:
+    texts = [f"{sign}{at}" for sign in "abcdefgh" for at in range(10)]
+    bench = Bench(Model(*[raising(error)] * 12, plain))
+    assert bench.embed(*texts)[0] == [expected(text) for text in texts]
+    assert bench.notices == [("model", True), ("model", False)]
+    assert bench.outage is not None
+    assert "no such model" in bench.outage.cause
+    # One call at a time finds out whether it is back: nothing else is asked meanwhile.
+    assert len(bench.model.calls) <= 12 + 10 + 12
+
+
+@pytest.mark.parametrize("error", [Denied("model", "the key is refused"), Halt("x", "y"), ValueError("a defect")])
+def test_what_waiting_does_not_mend_goes_up_and_is_not_tried_again(error: Exception) -> None:
+    bench = Bench(Model(raising(error), plain))
+    with pytest.raises(type(error)):
+        bench.embed("a", "b")
+    assert bench.model.calls == [["a", "b"]]
 
 
 def test_a_model_that_was_ill_when_it_refused_blames_nobody() -> None:
     ill = raising(Reject("ill"))
-    # It refuses the text and the probe, recovers, and is asked again; then it falls ill for the text alone.
+    # It refuses the text and the probe, recovers, and is asked again.
     bench = Bench(Model(ill, ill, plain))
     assert bench.embed("a")[0] == [expected("a")]
     bench = Bench(Model(ill, plain, plain))
@@ -248,11 +268,28 @@ def test_a_model_that_was_ill_when_it_refused_blames_nobody() -> None:
 
 def test_an_outage_is_waited_out_and_told_once() -> None:
     away = raising(Retry("model", "503"))
-    bench = Bench(Model(away, away, raising(Retry("model", "429", 7.0)), plain))
+    bench = Bench(Model(*[away] * 9, raising(Retry("model", "504", 70.0)), plain))
     assert bench.embed("a")[0] == [expected("a")]
     assert bench.notices == [("model", True), ("model", True), ("model", False)]  # once a cause
-    assert bench.clock.sleeps == [pytest.approx(0.075), pytest.approx(0.15), 7.0]
+    assert bench.took_s > 70
     assert bench.patience.outages == {}
+
+
+def test_a_call_that_fails_once_is_no_outage() -> None:
+    bench = Bench(Model(raising(Retry("model", "503")), raising(RateLimited("model", "slow down", 1.0)), plain))
+    assert bench.embed("a")[0] == [expected("a")]
+    assert bench.notices == []
+    assert bench.calls_told == ["failed", "rate_limited", "answered"]
+
+
+def test_a_text_that_is_too_long_is_said_to_be() -> None:
+    def measure(texts: Sequence[str]) -> Embedded:
+        for index, text in enumerate(texts):
+            if len(text) > 60:
+                raise TooLong("too long", index)
+        return plain(texts)
+
+    assert Bench(Model(measure)).embed("a" * 61, "b")[0] == [Refused("too long", too_long=True), expected("b")]
 
 
 def test_an_outage_in_the_middle_of_bisecting_loses_nothing() -> None:
@@ -271,7 +308,7 @@ def test_two_dependencies_that_were_away_are_both_back() -> None:
             raise errors.pop(0)
         return 7
 
-    assert asyncio.run(bench.patience.call(operation)) == 7
+    assert simulate(lambda: bench.patience.call(operation)) == 7
     assert bench.patience.outages == {}
     assert bench.notices == [("index", True), ("log", True), ("index", False), ("log", False)]
 
@@ -284,8 +321,7 @@ def test_everything_but_an_outage_goes_up_at_once() -> None:
 
         bench = Bench(Model())
         with pytest.raises(type(error)):
-            asyncio.run(bench.patience.call(operation))
-        assert bench.clock.sleeps == []
+            simulate(lambda: bench.patience.call(operation))  # noqa: B023 (called at once)
 
 
 @given(st.integers(1, 10**6), st.floats(0, 1, exclude_max=True), st.none() | st.floats(-1, 100))

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headwater.clock import SystemClock, SystemDice
+from headwater.embedding.courier import Courier
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.engine.apply import Applier
@@ -60,7 +61,7 @@ def settle(*outgoing: tuple[int, Outgoing], floor: int, marked: bool = False, re
         applier = Applier(
             index,
             recipe,
-            Gateway(embedder, patience),
+            Gateway(Courier(embedder, clock, SystemDice()), "s", patience),
             clock=clock,
             patience=patience,
             offload=offload,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
+from headwater.embedding.courier import Courier
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.engine.repair import Tools, repair
@@ -73,7 +74,7 @@ class World:
             registry=self.log.registry(),
             catalogue=MemoryCatalogue(self.tables),
             writer=MemoryIndexWriter(self.tables, STREAM, 1),
-            embedder=self.embedder,
+            courier=self.courier,
             recipe=self.recipe,
             decode=decode,
         )
@@ -86,6 +87,10 @@ class World:
             control_s=0.02,
         )
         return await StreamWorker(ports, machine).run(once=True)
+
+    @property
+    def courier(self) -> Courier:
+        return Courier(self.embedder, self.clock, SystemDice())
 
     @property
     def subject(self) -> Subject:
@@ -102,7 +107,7 @@ class World:
     @property
     def tools(self) -> Tools:
         patience = Patience(self.clock, SystemDice(), lambda outage, dependency: None)
-        return Tools(MemoryIndexWriter(self.tables, STREAM, 1), Gateway(self.embedder, patience), self.clock)
+        return Tools(MemoryIndexWriter(self.tables, STREAM, 1), Gateway(self.courier, STREAM, patience), self.clock)
 
     @property
     def space(self) -> _Space:

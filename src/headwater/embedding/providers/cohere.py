@@ -79,9 +79,9 @@ class Cohere(Dialect):
 
     def refused(self, status: int, said: Complaint, sent: Sent) -> HeadwaterError | None:
         if status == 429 and _MONTHLY in said.message:
-            return sent.unreachable("the trial key's calls of this month are used up", "Use a production key")
+            return sent.denied("the trial key's calls of this month are used up", "Use a production key")
         if status == 498:  # its own status for a token that it does not take
-            return sent.unreachable("the key is refused (HTTP 498)", "Check the key, and that it may use this model")
+            return sent.denied("the key is refused (HTTP 498)", "Check the key, and that it may use this model")
         return None
 
 

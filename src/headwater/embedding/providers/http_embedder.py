@@ -14,8 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from headwater.embedding.gateway import PROBE
-from headwater.embedding.port import Description, Embedded, Purpose
+from headwater.embedding.port import PROBE, Description, Embedded, Purpose
 from headwater.embedding.providers.http_service import HttpService
 from headwater.embedding.providers.options import ProviderOptions
 from headwater.embedding.providers.rate_limits import allowances
@@ -134,8 +133,9 @@ class HttpEmbedder:
         try:
             read, headers = await self._read([prefix + texts[place] for place in places], purpose, dimensions)
         except Reject as reject:
-            index = None if reject.index is None else places[reject.index]
-            raise Reject(reject.reason, index) from reject
+            if reject.index is not None:
+                reject.index = places[reject.index]
+            raise
         requests, tokens = allowances(headers)
         answer = Embedded(read.vectors, read.index, read.tokens or 0, requests, tokens)
         return _complete(answer, texts, places)

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from headwater.embedding.providers.rate_limits import after_s
-from headwater.errors import HeadwaterError, Overloaded, RateLimited, Reject, Retry, Unreachable
+from headwater.errors import Denied, HeadwaterError, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 
 _LONGEST_MESSAGE = 300
 # A quotation of this many characters or more is found; it takes one search a step over everything sent.
@@ -36,6 +36,14 @@ _PLACE = re.compile(r"(?:\$\.)?(?:input|inputs|texts)(?:\[(\d{1,6})\]|[./](\d{1,
 #: The same at the head of a message, where no text is quoted yet.
 _SAID = re.compile(r"\s*(?:invalid )?['\"`]?" + _PLACE.pattern, re.IGNORECASE)
 
+
+_TOO_LONG = {"context_length_exceeded", "string_above_max_length", "input_too_long"}
+#: How services without a code of their own say it: vLLM and OpenAI, TEI, Ollama, Cohere and Voyage.
+_SAYS_TOO_LONG = re.compile(
+    r"maximum (?:context|input) length|must have less than \d+ tokens|exceeds? (?:the |maximum )*context length"
+    r"|too long|too many tokens",
+    re.IGNORECASE,
+)
 
 #: OpenAI's words for a call that is larger than all that the account may send in a minute: no waiting mends that.
 _LARGER_THAN_THE_LIMIT = re.compile(r"\bLimit (\d{1,15}), Requested (\d{1,15})\b")
@@ -64,6 +72,10 @@ class Sent(msgspec.Struct, frozen=True):
     def unreachable(self, cause: str, cure: str = "") -> Unreachable:
         """Return the error that only a person can mend."""
         return Unreachable(self.name, f"{self.host}: {cause}", cure)
+
+    def denied(self, cause: str, cure: str) -> Denied:
+        """Return the error of an account that the service refuses."""
+        return Denied(self.name, f"{self.host}: {cause}", cure)
 
     def discreet(self, message: str) -> str:
         """Return a service's words, short and on one line; empty when they quote a text or the key."""
@@ -119,7 +131,7 @@ def refusal(answer: Answer, sent: Sent) -> HeadwaterError:
     if 300 <= status < 400:
         return _redirect(answer, sent)
     if status == 402 or said.codes & _NO_QUOTA:
-        return sent.unreachable(
+        return sent.denied(
             f"the account has no quota left ({told})", "See to the account's plan and billing at the provider"
         )
     if status == 429 and _never_fits(said.message):
@@ -159,7 +171,7 @@ def _for_people(status: int, said: Complaint, sent: Sent, told: str) -> Headwate
         # A firewall that dislikes one text answers so too: whoever looks for the culprit asks with a known-good one.
         return Reject(f"something in front of the service refuses it ({told})")
     if status in (401, 403):
-        return sent.unreachable(
+        return sent.denied(
             f"the key is refused (HTTP {status})" if sent.key else f"it wants a key (HTTP {status})",
             "Check the key, and that it may use this model",
         )
@@ -179,7 +191,8 @@ def _for_people(status: int, said: Complaint, sent: Sent, told: str) -> Headwate
 def _about_the_input(status: int, said: Complaint, sent: Sent, told: str) -> HeadwaterError:
     if status in (400, 413, 422):
         known = said.index is not None and said.index < len(sent.texts)
-        return Reject(f"the service refuses it ({told})", said.index if known else None)
+        kind = TooLong if said.codes & _TOO_LONG or _SAYS_TOO_LONG.search(said.message) else Reject
+        return kind(f"the service refuses it ({told})", said.index if known else None)
     return sent.unreachable(f"it does not take what it is asked ({told})", "Check the address and the model")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headwater.embedding.gateway import check
+from headwater.embedding.answers import check
 from headwater.embedding.port import Embedder
 from headwater.embedding.providers import http_service, registry
 from headwater.embedding.providers.options import ProviderOptions

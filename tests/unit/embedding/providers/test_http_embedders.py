@@ -13,7 +13,7 @@ import pytest
 from headwater.embedding.port import Allowance, Description, Embedded, Embedder, Purpose
 from headwater.embedding.providers import registry
 from headwater.embedding.providers.options import ProviderOptions
-from headwater.errors import HeadwaterError, Overloaded, RateLimited, Reject, Retry, Unreachable
+from headwater.errors import HeadwaterError, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from tests.unit.embedding.providers import services
 from tests.unit.embedding.providers.services import DIGEST, DIMENSIONS, INFO, KEY, Asked, Reply, Script, reply, serving
 
@@ -340,7 +340,7 @@ def test_a_tei_that_serves_a_folder_is_taken_at_the_users_word() -> None:
         (429, {"error": "Model is overloaded", "error_type": "Overloaded"}, Overloaded),
         (429, {"error": "a gateway's own limit"}, RateLimited),
         (503, {"error": "unhealthy", "error_type": "Unhealthy"}, Overloaded),
-        (413, {"error": "must have less than 512 tokens", "error_type": "Validation"}, Reject),
+        (413, {"error": "must have less than 512 tokens", "error_type": "Validation"}, TooLong),
         (422, {"error": "tokenizer", "error_type": "Tokenizer"}, Reject),
     ],
 )

@@ -1,0 +1,436 @@
+"""The courier: carries texts to one model and vectors back. What goes when is decided in `dispatch`; who is to blame
+for a refusal is found out here, and every answer is checked before anybody gets it.
+
+A text is blamed only while a known-good probe passes: a model that refuses everything is an outage, not a corpus of
+poison (anomaly poison-block). Streams, lanes and orders share calls; equal texts under way are asked for once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import count
+
+import msgspec
+
+from headwater.clock import Clock, Dice
+from headwater.embedding.answers import Unusable, check
+from headwater.embedding.batching import Limits, Sized
+from headwater.embedding.budget import Budget
+from headwater.embedding.capacity import Capacity
+from headwater.embedding.dispatch import Call, Dispatcher
+from headwater.embedding.lanes import Lane, Policy, Text
+from headwater.embedding.port import PROBE, Counts, Description, Embedded, Embedder
+from headwater.embedding.retries import State
+from headwater.errors import Denied, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
+from headwater.model.receipt import Usage
+from headwater.observability.signals import Emit, Event, unheard
+from headwater.patience import Patience, Wait
+
+#: So many refusals in a row, without an answer between them, are looked into with the probe before anything is split.
+SUSPICIOUS = 4
+#: An answer that cannot be used is asked for again so often before the texts are suspected.
+UNUSABLE = 3
+#: A model that answered nothing for so long, and failed a call, is away.
+SILENT_S = 5.0
+
+_UNLIMITED = 1 << 40
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """The model cannot embed this text, and could embed another one at the same time."""
+
+    reason: str
+    too_long: bool = False
+
+
+class _Suspects(msgspec.Struct, frozen=True):
+    """Texts that were refused together, and the one that the service named, if it did."""
+
+    texts: Sequence[Text]
+    named: Text | None
+
+
+class Order:
+    """Texts that somebody waits for. `answers` and `tokens` are in the order of `texts`; `done` is when all are in."""
+
+    def __init__(self, texts: Sequence[str], stream: str, lane: Lane, wait: Wait) -> None:
+        self.texts = texts
+        self.stream = stream
+        self.lane = lane
+        self.wait = wait
+        self.answers: list[bytes | Refused] = [b""] * len(texts)
+        self.tokens = [0] * len(texts)
+        self.usage = Usage()
+        self.left = len(texts)
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def __repr__(self) -> str:
+        return f"Order({len(self.texts)} texts of {self.stream!r}, {self.left} left)"
+
+    def answer(self, place: int, answer: bytes | Refused) -> None:
+        """Put one answer in."""
+        self.answers[place] = answer
+        self.left -= 1
+        if not self.left and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """Tell whoever waits that it will never be whole."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
+
+#: A call under way: what the model answers, and its vectors in the order asked.
+_Asking = asyncio.Task[tuple[Embedded, list[bytes]]]
+
+
+class _Entry:
+    """A text under way, and where its answer goes; the first to wait pays."""
+
+    __slots__ = ("key", "lane", "probed", "text", "waiters")
+
+    def __init__(self, key: int, text: str, lane: Lane, waiter: tuple[Order, int]) -> None:
+        self.key = key
+        self.text = text
+        self.lane = lane
+        self.waiters = [waiter]
+        self.probed = False  # it was refused alone, and the probe passed after that
+
+
+class Courier:
+    """Serves all streams that use one model. `budget` is the account's, and may be shared by several couriers.
+
+    Its tasks run on the loop that first orders something, until `close`.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        clock: Clock,
+        dice: Dice,
+        *,
+        budget: Budget | None = None,
+        policy: Policy | None = None,
+        emit: Emit = unheard,
+    ) -> None:
+        self._embedder = embedder
+        self._clock = clock
+        self._dice = dice
+        self._budget = budget or Budget()
+        self._policy = policy or Policy()
+        self._emit = emit
+        self._dispatcher: Dispatcher | None = None
+        self._keys = count()
+        self._entries: dict[int, _Entry] = {}
+        self._by_text: dict[str, _Entry] = {}
+        self._orders: dict[Order, None] = {}
+        self._calls: dict[_Asking, Call] = {}
+        self._timer: asyncio.Task[None] | None = None
+        self._due_s = math.inf
+        self._probe: int | None = None  # the key of the probe under way
+        self._suspects: list[_Suspects] = []
+        self._refusals = 0  # in a row
+        self._failing_s: float | None = None  # since when calls fail and none is answered
+        self._away: Retry | None = None
+
+    def __repr__(self) -> str:
+        return f"Courier({self._embedder!r}, {len(self._entries)} texts under way)"
+
+    async def open(self) -> None:
+        """Open the embedder; `model` comes after it. Raise Retry or Unreachable."""
+        await self._embedder.open()
+
+    @property
+    def model(self) -> Description:
+        """What the model is."""
+        return self._embedder.describe()
+
+    @property
+    def counts(self) -> Callable[[str], int] | None:
+        """How many tokens a text has, where the tokenizer is known here."""
+        return self._embedder.count if isinstance(self._embedder, Counts) else None
+
+    async def close(self) -> None:
+        """Give up what is under way, and close the embedder. Idempotent."""
+        tasks = [*self._calls, *([self._timer] if self._timer else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._embedder.close()
+
+    # --- orders
+
+    async def carry(self, texts: Sequence[str], stream: str, lane: Lane, patience: Patience) -> Order:
+        """Return an order whose answers are all there. Waits out outages, and tells `patience` of them.
+
+        Raise Denied when the service refuses the account, Halt when vectors are not as promised.
+        """
+        order = Order(texts, stream, lane, Wait(patience))
+        if not texts:
+            return order
+        self._take(order)
+        try:
+            await order.done
+        finally:
+            self._let_go(order)
+        return order
+
+    def _take(self, order: Order) -> None:
+        now = self._clock.monotonic()
+        self._orders[order] = None
+        if self._away is not None:
+            order.wait.away(self._away)
+        new: list[Text] = []
+        for place, text in enumerate(order.texts):
+            known = self._by_text.get(text)
+            # What waits behind a replay must not hold up what is live.
+            if known is not None and known.lane in (Lane.LIVE, order.lane):
+                known.waiters.append((order, place))
+                continue
+            entry = _Entry(next(self._keys), text, order.lane, (order, place))
+            self._entries[entry.key] = self._by_text[text] = entry
+            size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+            new.append(Text(entry.key, order.lane, order.stream, size, now))
+        self._decisions().add(new, now)
+        self._turn()
+
+    def _let_go(self, order: Order) -> None:
+        """Forget an order; texts that nobody else waits for are not asked for any more."""
+        order.wait.leave()
+        self._orders.pop(order, None)
+        if not order.left:
+            return
+        gone = set()
+        for entry in list(self._entries.values()):
+            entry.waiters = [(other, place) for other, place in entry.waiters if other is not order]
+            if not entry.waiters:
+                self._drop(entry)
+                gone.add(entry.key)
+        if gone:
+            self._decisions().forget(gone)
+            for task, call in self._calls.items():
+                if not self._wanted(call.texts):
+                    task.cancel()
+            self._turn()
+
+    def _drop(self, entry: _Entry) -> None:
+        del self._entries[entry.key]
+        if self._by_text.get(entry.text) is entry:
+            del self._by_text[entry.text]
+
+    def _decisions(self) -> Dispatcher:
+        if self._dispatcher is None:
+            model, counts = self.model, self.counts
+
+            def tokens(text: Sized) -> int:
+                assert isinstance(text, Text)
+                assert counts is not None
+                return counts(self._text(text.key))
+
+            limits = Limits(model.max_texts, model.max_call_tokens or _UNLIMITED, model.max_characters)
+            self._dispatcher = Dispatcher(
+                limits, self._budget, Capacity(), self._policy, None if counts is None else tokens
+            )
+        return self._dispatcher
+
+    def _wanted(self, texts: Sequence[Text]) -> list[Text]:
+        """Return those that somebody waits for still."""
+        return [text for text in texts if text.key in self._entries or text.key == self._probe]
+
+    def _text(self, key: int) -> str:
+        return PROBE if key == self._probe else self._entries[key].text
+
+    # --- calls
+
+    def _turn(self) -> None:
+        """Send all that may go now, and come back when more may."""
+        decisions = self._decisions()
+        while isinstance(step := decisions.next(self._clock.monotonic()), Call):
+            texts = [self._text(text.key) for text in step.texts]
+            task = asyncio.ensure_future(self._ask(texts))
+            self._calls[task] = step
+            task.add_done_callback(partial(self._over, self._clock.now_us()))
+        due_s = self._clock.monotonic() + step
+        if self._timer is not None and (due_s < self._due_s or math.isinf(step)):
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None and math.isfinite(step):
+            self._due_s = due_s
+            self._timer = asyncio.ensure_future(self._wake(step))
+
+    async def _wake(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+        self._timer = None
+        with self._heard():
+            self._turn()
+
+    @contextmanager
+    def _heard(self) -> Iterator[None]:
+        """Tell all who wait of a defect: nobody else would hear of it, and they would wait for ever."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 (handed on)
+            for order in self._orders:
+                order.fail(error)
+
+    async def _ask(self, texts: Sequence[str]) -> tuple[Embedded, list[bytes]]:
+        answer = await self._embedder.embed(texts)
+        return answer, check(answer, len(texts), self.model.name, self.model.dimensions)
+
+    def _over(self, started_us: int, task: _Asking) -> None:
+        with self._heard():
+            self._learn(self._calls.pop(task), task, started_us)
+            self._turn()
+
+    def _learn(self, call: Call, task: _Asking, started_us: int) -> None:
+        """Learn what became of a call, and tell of it."""
+        tokens = 0
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if error is None:
+            answer, vectors = task.result()
+            outcome, tokens = "answered", answer.tokens
+            self._answered(call, answer, vectors)
+        else:
+            outcome = self._not_answered(call, error)
+        self._emit(
+            Event.EMBEDDING_CALLED,
+            {
+                "model": self.model.name,
+                "lane": call.lane.value,
+                "texts": len(call.texts),
+                "tokens": tokens,
+                "dimensions": self.model.dimensions,
+                "outcome": outcome,
+                "attempt": call.attempt,
+                "started_us": started_us,
+                "seconds": self._clock.monotonic() - call.booking.sent_s,
+            },
+        )
+
+    def _not_answered(self, call: Call, error: BaseException) -> str:
+        """Decide what a failure means, and return its name."""
+        if isinstance(error, Unusable) and call.attempt < UNUSABLE:
+            self._failed(call, Retry(self.model.name, error.reason))
+            return "failed"
+        if isinstance(error, Reject):
+            self._rejected(call, error)
+            return "rejected"
+        if isinstance(error, Retry):
+            self._failed(call, error)
+            return _BUSY.get(type(error), "failed")
+        if isinstance(error, Unreachable) and not isinstance(error, Denied):
+            # A name or an address that is wrong for a while hurts no text: it is waited for like any outage.
+            said = f"{error.cause}. {error.cure}" if error.cure else error.cause
+            self._failed(call, Retry(self.model.name, said), ill=True)
+            return "refused"
+        self._decisions().abandoned(call, self._clock.monotonic())
+        if isinstance(error, asyncio.CancelledError):
+            return "abandoned"
+        self._fail(call.texts, error)
+        return "refused"
+
+    def _answered(self, call: Call, answer: Embedded, vectors: Sequence[bytes]) -> None:
+        now = self._clock.monotonic()
+        self._decisions().answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now)
+        self._failing_s, self._refusals = None, 0
+        if self._away is not None:
+            self._away = None
+            for order in self._orders:
+                order.wait.back()
+        size, passed, shared = max(call.bytes, 1), 0, 0
+        payer: Order | None = None
+        for text, vector in zip(call.texts, vectors, strict=True):
+            passed += text.bytes
+            tokens, shared = answer.tokens * passed // size - shared, answer.tokens * passed // size
+            if text.key == self._probe:
+                self._passed()
+                continue
+            entry = self._entries.get(text.key)
+            if entry is None:
+                continue  # nobody waits for it any more
+            self._drop(entry)
+            order, place = entry.waiters[0]
+            order.tokens[place] = tokens
+            order.usage += Usage(calls=int(payer is None), texts=1, tokens=tokens)
+            payer = payer or order
+            for order, place in entry.waiters:
+                order.answer(place, vector)
+
+    def _failed(self, call: Call, retry: Retry, *, ill: bool = False) -> None:
+        now, decisions = self._clock.monotonic(), self._decisions()
+        wanted = self._wanted(call.texts)
+        if not wanted:
+            decisions.abandoned(call, now)
+            return
+        decisions.failed(msgspec.structs.replace(call, texts=wanted), retry, self._dice.random(), now, ill=ill)
+        if self._failing_s is None:
+            self._failing_s = call.booking.sent_s
+        if now - self._failing_s >= SILENT_S or decisions.breaker.state is not State.CLOSED:
+            self._away = retry
+            for order in self._orders:
+                order.wait.away(retry)
+
+    def _fail(self, texts: Sequence[Text], error: BaseException) -> None:
+        """Tell all who wait for one of these texts."""
+        if any(text.key == self._probe for text in texts):
+            suspects, self._suspects, self._probe = self._suspects, [], None
+            texts = [text for suspect in suspects for text in suspect.texts]
+        for text in texts:
+            entry = self._entries.get(text.key)
+            for order, _ in entry.waiters if entry else ():
+                order.fail(error)
+
+    # --- whose fault it is
+
+    def _rejected(self, call: Call, reject: Reject) -> None:
+        now, decisions = self._clock.monotonic(), self._decisions()
+        if call.texts[0].key == self._probe:
+            # It refuses what every model can embed.
+            self._failed(call, Retry(self.model.name, f"it refuses every text: {reject.reason}"), ill=True)
+            return
+        decisions.rejected(call, now)
+        self._refusals += 1
+        texts = self._wanted(call.texts)
+        named = None if reject.index is None or reject.index >= len(call.texts) else call.texts[reject.index]
+        suspects = _Suspects(texts, named if named in texts else None)
+        if len(texts) == 1 and self._entries[texts[0].key].probed:
+            entry = self._entries[texts[0].key]
+            self._drop(entry)
+            for order, place in entry.waiters:
+                order.answer(place, Refused(reject.reason, isinstance(reject, TooLong)))
+        elif len(texts) > 1 and self._refusals < SUSPICIOUS:
+            self._split(suspects, now)
+        elif texts:
+            self._suspects.append(suspects)
+            if self._probe is None:
+                self._probe = next(self._keys)
+                decisions.resend([Text(self._probe, call.lane, texts[0].stream, len(PROBE), now)], now)
+
+    def _passed(self) -> None:
+        """The probe passed: what was refused before it goes again, in parts, until a text stands alone."""
+        now = self._clock.monotonic()
+        waiting, self._suspects, self._probe = self._suspects, [], None
+        for suspects in waiting:
+            texts = self._wanted(suspects.texts)
+            if len(texts) > 1:
+                self._split(suspects, now)
+            elif texts:
+                self._entries[texts[0].key].probed = True
+                self._decisions().resend(texts, now)
+
+    def _split(self, suspects: _Suspects, now: float) -> None:
+        """Send texts again in parts: the one that the service named apart, else halves."""
+        texts, named = self._wanted(suspects.texts), suspects.named
+        middle = len(texts) // 2
+        parts = [texts[:middle], texts[middle:]]
+        if named in texts:
+            parts = [[text for text in texts if text is named], [text for text in texts if text is not named]]
+        for part in parts:
+            self._decisions().resend(part, now)
+
+
+_BUSY = {RateLimited: "rate_limited", Overloaded: "overloaded"}
