@@ -31,6 +31,11 @@ ENOUGH = 0.75
 #: The smallest part of a call that is worth a request.
 SMALLEST = 1 / 4
 
+#: Whoever has a part of an account asks again so soon: its part may have grown.
+LENT_S = 0.25
+#: Who has so much of an account has all that there is to have: the others keep only what they start with.
+ALL = 0.9
+
 
 class Hold(msgspec.Struct):
     """What one call has booked of one limit, when it went, and how much more it may cost at the worst."""
@@ -38,6 +43,18 @@ class Hold(msgspec.Struct):
     amount: float
     doubt: float
     sent_s: float
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What a worker has in its books of an account, and what it wants, as parts of the limit that is nearest.
+
+    `requests` and `tokens` are the limits, as far as this worker knows them.
+    """
+
+    use: float
+    wish: float
+    requests: float | None = None
+    tokens: float | None = None
 
 
 class Quota:
@@ -58,6 +75,8 @@ class Quota:
 
     def room(self, keep: float, now: float) -> float:
         """Return how much may be booked now when the share `keep` of the limit is to stay free."""
+        if self.share <= 0:
+            return -math.inf
         if self.limit is None:
             return math.inf
         self._release(now)
@@ -66,10 +85,11 @@ class Quota:
     def wait_s(self, amount: float, keep: float, now: float) -> float:
         """Return in how many seconds so much fits; inf when that depends on calls under way.
 
-        What is more than the limit is let through once everything is free: the service must decide.
+        What is more than the limit is let through once everything is free: the service must decide. With a part of the
+        account it waits for the rest.
         """
         room = self.room(keep, now)
-        if self.limit is not None:
+        if self.limit is not None and self.share >= ALL:
             amount = min(amount, self.limit * self.share * (1 - keep))
         if amount <= room:
             return 0.0
@@ -84,6 +104,11 @@ class Quota:
     def doubt(self) -> float:
         """How much more than booked the calls under way may cost at the worst."""
         return self._doubt
+
+    def use(self, now: float) -> float:
+        """Return what is held of the limit at the worst, as a part of it; 0 where no limit is known."""
+        self._release(now)
+        return (self._used + self._doubt) / self.limit if self.limit else 0.0
 
     def book(self, amount: float, doubt: float, now: float) -> Hold:
         """Book so much, until `settle`."""
@@ -149,17 +174,36 @@ class Budget:
     """
 
     def __init__(self, requests: int | None = None, tokens: int | None = None, window_s: float = 60.0) -> None:
+        self.window_s = window_s
         self.requests = Quota(requests, window_s)
         self.tokens = Quota(tokens, window_s)
+        self._until_s = math.inf
+        self._short_s = -math.inf
         self._pace = Pace()
         self._under_way = 0
         self._heard = False
         self._refusals = 0
         self._paused_s = -math.inf
 
-    def set_share(self, share: float) -> None:
-        """Use this part of the account from now on, between 0 and 1."""
+    def set_share(self, share: float, until_s: float = math.inf) -> None:
+        """Use this part of the account from now on, between 0 and 1, and nothing from `until_s` on: whoever was stopped
+        for long finds out by itself, whatever runs first.
+        """
         self.requests.share = self.tokens.share = share
+        self._until_s = until_s
+
+    def learn(self, requests: float | None, tokens: float | None) -> None:
+        """Take over the limits that another worker knows, where none is known here."""
+        self.requests.limit = self.requests.limit or requests
+        self.tokens.limit = self.tokens.limit or tokens
+
+    def need(self, now: float) -> Need:
+        """Say what is in the books and what is wanted: everything when calls had to wait for room within the last
+        window, else a tenth more than is used.
+        """
+        use = max(self.requests.use(now), self.tokens.use(now))
+        wish = 1.0 if now < self._short_s + self.window_s else min(1.0, 1.1 * use)
+        return Need(use, wish, self.requests.limit, self.tokens.limit)
 
     def fit(self, need: float, most: float, worst: float, keep: float, now: float) -> Fit:
         """Say how large a call may be that must hold `need` tokens and could hold `most`, `worst` if the estimates are
@@ -167,17 +211,22 @@ class Budget:
 
         The first call goes alone: its answer says what the limits are and what was used before us.
         """
+        if now >= self._until_s:
+            self.set_share(0.0)
         if not self._heard and self._under_way:
             return Fit(0, math.inf)
-        wait = max(self._paused_s - now, self._pace.wait_s(now), self.requests.wait_s(1, keep, now))
+        wait = max(self._paused_s - now, self._pace.wait_s(now))
         if wait > 0:
             return Fit(0, wait)
-        whole = self.tokens.wait_s(most, keep, now)
-        if whole <= 0:
+        wait, whole = self.requests.wait_s(1, keep, now), self.tokens.wait_s(most, keep, now)
+        if wait <= 0 and whole <= 0:
             return Fit(most, near=worst > self.tokens.room(keep, now) - self.tokens.doubt)
+        self._short_s = now
         least = max(need, most * (ENOUGH if whole <= PATIENCE_S else SMALLEST))
-        wait = self.tokens.wait_s(least, keep, now)
-        return Fit(0, wait) if wait > 0 else Fit(max(least, self.tokens.room(keep, now)), near=True)
+        wait = max(wait, self.tokens.wait_s(least, keep, now))
+        if wait > 0:
+            return Fit(0, wait if self.tokens.share >= 1 else min(wait, LENT_S))
+        return Fit(max(least, self.tokens.room(keep, now)), near=True)
 
     def book(self, tokens: float, worst: float, now: float) -> Booking:
         """Book a call that goes now, of at most so many tokens by the estimate, and of `worst` if that is wrong."""

@@ -11,6 +11,7 @@ from headwater.log.kafka_history import KafkaHistory
 from headwater.log.kafka_ledger import KafkaLedger, LetterBook
 from headwater.log.kafka_reader import KafkaReader, Membership, Names
 from headwater.log.kafka_registry import KafkaRegistry
+from headwater.log.kafka_shares import KafkaShares
 from headwater.log.kafka_writer import KafkaWriter
 from headwater.log.topics import (
     changes_topic,
@@ -90,6 +91,10 @@ class KafkaLog:
     def registry(self) -> KafkaRegistry:
         """Return the registry of all streams."""
         return KafkaRegistry(self._connection, control_topic(self._prefix), self._clock, self._ids)
+
+    def shares(self) -> KafkaShares:
+        """Return how accounts are divided between the workers of this log."""
+        return KafkaShares(self._connection, control_topic(self._prefix), self._clock, self._ids)
 
     def _book(self, stream: str) -> LetterBook:
         return LetterBook(self._connection, dead_topic(self._prefix, stream), self._clock)

@@ -8,6 +8,7 @@ without a key. Dead letters are events: what is true of a letter is what its eve
 from __future__ import annotations
 
 import hmac
+from collections import deque
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import TypeVar
@@ -19,6 +20,7 @@ from headwater.log.rules import moved
 from headwater.model.manifest import Cause, Outcome
 from headwater.model.receipt import CaughtUp, Counts, DeadLetter, DeadState, Receipt, Usage
 from headwater.model.registry import StreamState
+from headwater.model.shares import Division
 from headwater.model.version import Place, Version
 
 CONTENT_TYPE: tuple[str, str | bytes | None] = ("content-type", b"application/json")
@@ -309,7 +311,16 @@ class SecretRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="secret"):
     secret: str
 
 
+class SharesRecord(msgspec.Struct, frozen=True, tag_field="kind", tag="shares"):
+    """An account's next division, if its serial is still the one of the division before."""
+
+    account: str
+    writer: str
+    division: Division
+
+
 _CONTROL = msgspec.json.Decoder(StreamRecord | SecretRecord)
+_SHARES = msgspec.json.Decoder(SharesRecord)
 
 
 class Agreed:
@@ -338,6 +349,29 @@ class Agreed:
             self._won.add(record.writer)
 
 
+class AgreedShares:
+    """What the control records so far say of accounts: of each division, the first record that builds on it wins."""
+
+    def __init__(self) -> None:
+        self.divisions: dict[str, Division] = {}
+        # Of the latest only: whoever asks has just written.
+        self._won: deque[str] = deque(maxlen=256)
+
+    def won(self, writer: str) -> bool:
+        """Tell whether a record came to pass, of the latest 256 that did."""
+        return writer in self._won
+
+    def take(self, value: bytes) -> None:
+        """Let a record come to pass, or ignore it: one of another kind, or one that came too late."""
+        if _kind(value) != "shares":
+            return
+        record = _decoded(_SHARES, value, "control records")
+        serial = record.division.serial
+        if self.divisions.get(record.account, Division()).serial == serial:
+            self.divisions[record.account] = msgspec.structs.replace(record.division, serial=serial + 1)
+            self._won.append(record.writer)
+
+
 class _Kind(msgspec.Struct):
     kind: str = ""
 
@@ -352,7 +386,7 @@ def _kind(value: bytes) -> str:
         return ""
 
 
-def encode_control(record: StreamRecord | SecretRecord) -> bytes:
+def encode_control(record: StreamRecord | SecretRecord | SharesRecord) -> bytes:
     """Write a control record."""
     return _ENCODER.encode(record)
 

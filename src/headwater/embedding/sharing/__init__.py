@@ -1,0 +1,1 @@
+"""Workers of one log share the accounts that they use: shares that they publish, and lend each other."""
