@@ -1,4 +1,4 @@
-"""`run --probes`: what the worker's loop says of itself several times a second, for whoever asks."""
+"""`run --probes`: what the worker's loop says of itself several times a second, and its metrics, for whoever asks."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headwater.cli.failures import Mistake
 from headwater.cli.pause import says_way_on
-from headwater.observability.health import Report, Standing, answer
+from headwater.observability.health import Answer, Report, Standing, answer
 from headwater.observability.signals import Emit, Event
 
 if TYPE_CHECKING:
     from headwater.clock import Clock
     from headwater.engine.supervisor import StreamWorker
+    from headwater.observability.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -73,21 +75,19 @@ class Standings:
 
     def report(self, workers: dict[str, StreamWorker], now_s: float, *, stopping: bool) -> Report:
         """Return where all stand now. What is about to run, or runs, waits while a dependency of it is away."""
+        away = {stream: tuple(worker.patience.outages) for stream, worker in workers.items()}
         streams = {
-            stream: Standing.WAITING
-            if workers[stream].patience.outages and standing in (Standing.STARTING, Standing.RUNNING)
-            else standing
+            stream: Standing.WAITING if away[stream] and standing in (Standing.STARTING, Standing.RUNNING) else standing
             for stream, standing in self._standings.items()
         }
-        return Report(now_s, streams, stopping)
+        return Report(now_s, streams, stopping, away)
 
 
 @asynccontextmanager
-async def probed(address: Address | None, look: Callable[[], Report], clock: Clock, emit: Emit) -> AsyncIterator[None]:
-    """Answer probes at an address, if there is one. `look` is called on this loop, several times a second."""
-    if address is None:
-        yield
-        return
+async def probed(
+    address: Address, look: Callable[[], Report], metrics: Metrics, clock: Clock, emit: Emit
+) -> AsyncIterator[None]:
+    """Answer probes at an address. `look` is called on this loop, several times a second."""
     from headwater.observability.probes import Probes, listen
 
     last = look()
@@ -98,7 +98,12 @@ async def probed(address: Address | None, look: Callable[[], Report], clock: Clo
             last = look()
             await clock.sleep(_EVERY_S)
 
-    with Probes(listen(*address), lambda path: answer(path, last, clock.monotonic())) as probes:
+    def ask(path: str) -> Answer | None:
+        if path == "/metrics":
+            return Answer(HTTPStatus.OK, metrics.text(last))
+        return answer(path, last, clock.monotonic())
+
+    with Probes(listen(*address), ask) as probes:
         emit(Event.PROBES_LISTENING, {"address": probes.address})
         beating = asyncio.ensure_future(beat())
         try:

@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -31,6 +31,8 @@ from headwater.settings.units import duration_s
 if TYPE_CHECKING:
     from headwater.engine.supervisor import Ended, StreamWorker
     from headwater.observability.health import Report
+    from headwater.observability.metrics import Metrics
+    from headwater.observability.telemetry import Consumed, Telemetry
     from headwater.wiring import Site
 
 #: How long `--once` waits for a dependency that is away.
@@ -53,7 +55,7 @@ def run(
             "--probes",
             metavar="HOST:PORT",
             envvar="HEADWATER_PROBES",
-            help="Answer /livez and /readyz here, on loopback; port 0 takes a free one.",
+            help="Answer /livez, /readyz and /metrics here, on loopback; port 0 takes a free one.",
         ),
     ] = None,
     config: Config = None,
@@ -66,6 +68,9 @@ def run(
 
     Exit 0 when all is settled or when SIGTERM ended a worker that serves, 1 when a stream is paused, 3 for its
     configuration, 4 when a dependency stays away, 5 when a stream halted; of several streams the worst.
+
+    /metrics is for Prometheus. With the extra `telemetry`, spans and metrics go to an OpenTelemetry collector when the
+    standard variables name one: OTEL_EXPORTER_OTLP_ENDPOINT, or OTEL_TRACES_EXPORTER and OTEL_METRICS_EXPORTER.
     """
     if timeout is not None and not once:
         raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
@@ -91,7 +96,7 @@ async def _run(
 
     async with opened(config) as site:
         await _prepare(site, timeout_s)
-        with site.journal.lock():
+        with ExitStack() as at_end, site.journal.lock():
             meter = Meter(site)
             display = open_display(meter, plain=log_format is LogFormat.TEXT)
             emit = log_events(display.line, log_format, site.clock, verbose=verbose)
@@ -99,6 +104,12 @@ async def _run(
                 emit = _without_halts(emit)
             standings = Standings(site.streams)
             emit = standings.following(meter.counting(emit))
+            metrics = _metrics(site) if probes else None
+            if metrics:
+                emit = metrics.following(emit)
+            if telemetry := _telemetry(site):
+                at_end.callback(telemetry.close)
+                emit = telemetry.following(emit)
             workers = {stream: site.worker(stream, emit) for stream in site.streams}
             stopper = Stopper(list(workers.values()))
             watching = asyncio.ensure_future(display.watch(site.clock))
@@ -106,8 +117,9 @@ async def _run(
             def look() -> Report:
                 return standings.report(workers, site.clock.monotonic(), stopping=stopper.stopping)
 
+            answering = probed(probes, look, metrics, site.clock, emit) if probes and metrics else nullcontext()
             try:
-                async with probed(probes, look, site.clock, emit):
+                async with answering:
                     with stopper:
                         codes = await asyncio.gather(
                             *(
@@ -143,6 +155,50 @@ async def _prepare(site: Site, timeout_s: float | None) -> None:
                 tell(f"waiting: {away}")
             waiting = True
         await site.clock.sleep(PAUSE_S)
+
+
+def _metrics(site: Site) -> Metrics:
+    from importlib.metadata import version
+
+    from headwater.observability.metrics import Metrics
+
+    return Metrics(site.streams, version("headwater"), site.clock)
+
+
+def _telemetry(site: Site) -> Telemetry | None:
+    """Return what sends to an OpenTelemetry collector, when the environment names one and it can be sent to."""
+    from headwater.observability.exporters import asked
+
+    wanted = asked(os.environ)
+    for sentence in wanted.unmet:
+        tell(f"telemetry: {sentence}")
+    if not (wanted.traces or wanted.metrics):
+        return None
+    try:
+        from headwater.observability.telemetry import Telemetry
+    except ImportError:
+        tell("telemetry: what the OTEL_* variables ask for is not installed: pip install 'headwater[telemetry]'")
+        return None
+    from importlib.metadata import version
+
+    return Telemetry(wanted, _consumed(site), version("headwater"), tell)
+
+
+def _consumed(site: Site) -> dict[str, Consumed]:
+    """Return where each stream's messages come from, when they come from Kafka."""
+    from headwater.log.topics import changes_topic, consumer_group
+    from headwater.observability.telemetry import Consumed
+    from headwater.settings.kafka import KafkaLog
+
+    kafka = site.settings.log
+    if not isinstance(kafka, KafkaLog):
+        return {}
+    return {
+        name: Consumed(
+            stream.topic.name if stream.topic else changes_topic(kafka.prefix, name), consumer_group(kafka.prefix, name)
+        )
+        for name, stream in site.settings.streams.items()
+    }
 
 
 def _without_halts(emit: Emit) -> Emit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import StrEnum
 from http import HTTPStatus
 
@@ -28,22 +28,26 @@ class Standing(StrEnum):
 
 
 #: A pause that a person asked for is obeyed, and nothing that a restart or another worker would mend.
-_READY = frozenset({Standing.RUNNING, Standing.PAUSED})
+READY = frozenset({Standing.RUNNING, Standing.PAUSED})
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What the worker's loop says of itself; `at_s` is when, in monotonic seconds."""
+    """What the worker's loop says of itself; `at_s` is when, in monotonic seconds.
+
+    `away` is what each stream waits for at the moment; no answer holds it, the metrics do.
+    """
 
     at_s: float
     streams: Mapping[str, Standing]
     stopping: bool = False
+    away: Mapping[str, Collection[str]] = {}
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """A status and its reasons. Names streams, never documents, addresses or causes."""
+    """A status and its reasons. Names streams, never documents, addresses or causes. Text is for Prometheus."""
 
     status: HTTPStatus
-    body: Mapping[str, object]
+    body: Mapping[str, object] | str
 
 
 def answer(path: str, report: Report, now_s: float) -> Answer | None:
@@ -56,7 +60,7 @@ def answer(path: str, report: Report, now_s: float) -> Answer | None:
     if path == "/livez":
         return _answer(ok=alive, body={"alive": alive, "silent_s": round(silent_s, 1)})
     if path == "/readyz":
-        ready = alive and not report.stopping and _READY.issuperset(report.streams.values())
+        ready = alive and not report.stopping and READY.issuperset(report.streams.values())
         return _answer(ok=ready, body={"ready": ready, "stopping": report.stopping, "streams": report.streams})
     return None
 

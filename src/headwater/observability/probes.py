@@ -53,15 +53,18 @@ def reply(head: bytes, ask: Ask) -> bytes:
     method, target, _ = words
     if method not in ("GET", "HEAD"):
         return _response(Answer(HTTPStatus.METHOD_NOT_ALLOWED, {}))
-    found = ask(target.partition("?")[0]) or Answer(HTTPStatus.NOT_FOUND, {"paths": ["/livez", "/readyz"]})
+    found = ask(target.partition("?")[0]) or Answer(HTTPStatus.NOT_FOUND, {"paths": ["/livez", "/readyz", "/metrics"]})
     return _response(found, body=method == "GET")
 
 
 def _response(answer: Answer, *, body: bool = True) -> bytes:
-    content = msgspec.json.encode(answer.body) + b"\n"
+    if isinstance(answer.body, str):
+        content, media = answer.body.encode(), "text/plain; version=0.0.4; charset=utf-8"  # Prometheus's own
+    else:
+        content, media = msgspec.json.encode(answer.body) + b"\n", "application/json"
     lines = [
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
-        "Content-Type: application/json",
+        f"Content-Type: {media}",
         f"Content-Length: {len(content)}",
         "Cache-Control: no-store",
         "Connection: close",

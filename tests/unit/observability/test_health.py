@@ -18,6 +18,7 @@ def test_ready_is_a_stream_that_runs_or_that_a_person_paused(standing: Standing)
     report = Report(100.0, {"one": Standing.RUNNING, "two": standing})
     found = answer("/readyz", report, 100.0)
     assert found is not None
+    assert not isinstance(found.body, str)
     assert (found.status == 200) is (standing in (Standing.RUNNING, Standing.PAUSED))
     assert found.body["ready"] is (found.status == 200)
     assert found.body["streams"] == {"one": "running", "two": standing.value}

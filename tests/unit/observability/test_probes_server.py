@@ -20,6 +20,8 @@ from headwater.observability.probes import MOST_BYTES, MOST_CLIENTS, Probes, lis
 
 
 def ask(path: str) -> Answer | None:
+    if path == "/metrics":
+        return Answer(HTTPStatus.OK, 'one 1\ntwo{a="ü"} 2\n')
     return Answer(HTTPStatus.OK, {"thread": threading.current_thread().name}) if path == "/livez" else None
 
 
@@ -46,6 +48,14 @@ def test_it_answers_on_a_thread_of_its_own(address: tuple[str, int]) -> None:
         assert response.getheader("Content-Type") == "application/json"
         assert int(response.getheader("Content-Length") or 0) > 0
         assert content == b"" if method == "HEAD" else json.loads(content) == {"thread": "probes"}
+
+
+def test_text_is_answered_as_prometheus_reads_it(address: tuple[str, int]) -> None:
+    with closing(HTTPConnection(*address, timeout=10)) as connection:
+        connection.request("GET", "/metrics")
+        response = connection.getresponse()
+        assert response.getheader("Content-Type") == "text/plain; version=0.0.4; charset=utf-8"
+        assert response.read().decode() == 'one 1\ntwo{a="ü"} 2\n'
 
 
 @pytest.mark.parametrize(
