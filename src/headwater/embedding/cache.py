@@ -1,0 +1,96 @@
+"""The port of the embedding cache: vectors that were paid for, kept beyond the process. And the seal of each, pure.
+
+A wrong vector is worse than none: it is searched for ever, and nobody sees it (anomaly cache-poison). So an entry
+carries the length of its text and a checksum over all that it belongs to, and what does not match is a miss. That finds
+damage, collisions and mistakes. It does not find a forger: who may write the cache may write vectors, and who may read
+it may guess at texts. It is to be guarded as the index is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from headwater.model.change import digest
+
+_CHECKSUM_BYTES = 8
+_LENGTH_BYTES = 8
+#: What a seal adds to a vector.
+SEAL_BYTES = _CHECKSUM_BYTES + _LENGTH_BYTES
+
+
+class Space(NamedTuple):
+    """Whose vectors, and of which model: entries of two spaces never meet.
+
+    `tenant` is a name from the configuration, '' without one. `model` is the model's fingerprint, `dimensions` how many
+    numbers its vectors have. Only documents are cached, so the purpose of every entry is `document`.
+    """
+
+    tenant: str
+    model: str
+    dimensions: int
+
+
+class TextKey(NamedTuple):
+    """A text without the text: SHA-256 of its UTF-8, and its length there in bytes."""
+
+    digest: bytes
+    bytes: int
+
+
+class Cache(Protocol):
+    """Vectors by tenant, model and exact text, little-endian float32 as the gateway returns them. No text is kept.
+
+    A cache never fails the work: one that is away, full or damaged has misses and takes nothing, and says so once to
+    whom it was told to. It is bounded, and lets go first of what was not asked for the longest. Calls may run at the
+    same time, and several processes may share one cache.
+    """
+
+    async def get(self, space: Space, texts: Sequence[TextKey]) -> list[bytes | None]:
+        """Return the vectors in the order asked, None where there is none. What is unsound is none, and is deleted."""
+        ...
+
+    async def put(self, space: Space, vectors: Mapping[TextKey, bytes]) -> None:
+        """Keep vectors, in place of what is there. Raise ValueError when one has other dimensions than the space."""
+        ...
+
+    async def forget(self, tenant: str, digests: Sequence[bytes]) -> None:
+        """Let go of a tenant's vectors of these texts, of every model; when this returns, their bytes are gone.
+
+        This is erasure, so it does fail: raise Retry or Unreachable when it cannot be done. Who puts such a text again
+        brings it back, so call it when nothing of the document is under way.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is held. Idempotent."""
+        ...
+
+
+def key_of(text: str) -> TextKey:
+    """Return the key of a text."""
+    data = text.encode()
+    return TextKey(digest(data), len(data))
+
+
+def seal(space: Space, text: TextKey, vector: bytes) -> bytes:
+    """Return a vector with the length of its text and a checksum. Raise ValueError when it has other dimensions."""
+    if len(vector) != 4 * space.dimensions:
+        raise ValueError(f"a vector of {len(vector)} bytes, {space.dimensions} dimensions of float32 were expected")
+    return text.bytes.to_bytes(_LENGTH_BYTES, "little") + _checksum(space, text, vector) + vector
+
+
+def unseal(space: Space, text: TextKey, sealed: bytes) -> bytes | None:
+    """Return the vector, or None unless it is whole and of just this tenant, model and text."""
+    length, vector = sealed[:_LENGTH_BYTES], sealed[SEAL_BYTES:]
+    if len(vector) != 4 * space.dimensions or int.from_bytes(length, "little") != text.bytes:
+        return None
+    return vector if sealed[_LENGTH_BYTES:SEAL_BYTES] == _checksum(space, text, vector) else None
+
+
+def _checksum(space: Space, text: TextKey, vector: bytes) -> bytes:
+    tenant, model = space.tenant.encode(), space.model.encode()
+    # Names are of any length: without theirs, ("ab", "c") and ("a", "bc") would be one.
+    head = b"%d %d %d %d " % (len(tenant), len(model), space.dimensions, text.bytes)
+    return hashlib.sha256(b"".join((head, tenant, model, text.digest, vector))).digest()[:_CHECKSUM_BYTES]

@@ -1,0 +1,1 @@
+"""Every embedding cache against the contract of its port."""
