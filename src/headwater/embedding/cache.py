@@ -69,8 +69,8 @@ class Cache(Protocol):
 
 
 def key_of(text: str) -> TextKey:
-    """Return the key of a text."""
-    data = text.encode()
+    """Return the key of a text, be it one that no model takes."""
+    data = text.encode("utf-8", "surrogatepass")
     return TextKey(digest(data), len(data))
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.embedding.cache import SEAL_BYTES, Space, TextKey, key_of, seal, unseal
+from headwater.embedding.cache import SEAL_BYTES, Space, TextKey, _checksum, key_of, seal, unseal
 
 SPACE = Space("tenant", "model", 2)
 TEXT = key_of("a text")
@@ -21,6 +21,7 @@ VECTORS = st.binary(min_size=8, max_size=8)
 def test_a_key_is_the_digest_and_the_length_of_the_exact_text() -> None:
     assert key_of("ä水") == TextKey(sha256("ä水".encode()).digest(), 5)
     assert key_of("ä水 ") != key_of("ä水")
+    assert key_of("half of a pair: \ud83d").bytes == 19
 
 
 def test_the_seal_is_a_format_on_disk() -> None:
@@ -50,6 +51,13 @@ def test_a_changed_byte_shows(vector: bytes, place: int, change: int) -> None:
 def test_another_size_shows(size: int) -> None:
     sealed = seal(SPACE, TEXT, VECTOR)
     assert unseal(SPACE, TEXT, (sealed + bytes(100))[:size]) is None
+
+
+def test_other_dimensions_show_even_under_a_right_checksum() -> None:
+    # Only a faulty writer makes such an entry.
+    for vector in (VECTOR[:4], VECTOR + VECTOR[:4]):
+        sealed = TEXT.bytes.to_bytes(8, "little") + _checksum(SPACE, TEXT, vector) + vector
+        assert unseal(SPACE, TEXT, sealed) is None
 
 
 def test_other_dimensions_are_not_sealed() -> None:
