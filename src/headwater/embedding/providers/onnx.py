@@ -26,7 +26,7 @@ from safetensors.numpy import load
 from tokenizers import Tokenizer
 
 from headwater.embedding.port import Compute, Description, Embedded, Purpose, on_a_thread
-from headwater.errors import Reject, Unreachable
+from headwater.errors import Reject, TooLong, Unreachable
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession  # type: ignore[import-untyped]  # it brings no types
@@ -133,9 +133,10 @@ class OnnxEmbedder:
 
     def count(self, text: str) -> int:
         """Return how many tokens the text has for the model, its two special ones among them: exactly, and however
-        long it is. The first call reads the tokenizer. Raise Reject when it is not Unicode text, Unreachable.
+        long it is. A lone surrogate, which `embed` refuses, counts as a question mark. The first call reads the
+        tokenizer; raise Unreachable when it cannot.
         """
-        return len(self._tokens(text))
+        return len(self._reading().encode(text.encode("utf-8", "replace").decode()).ids)
 
     async def close(self) -> None:
         self._session = self._tokenizer = None
@@ -144,7 +145,7 @@ class OnnxEmbedder:
         tokens = [self._tokens(text, index) for index, text in enumerate(texts)]
         for index, ids in enumerate(tokens):
             if len(ids) > _MAX_TOKENS:
-                raise Reject(f"the text has {len(ids)} tokens, and {MODEL} takes {_MAX_TOKENS}", index)
+                raise TooLong(f"the text has {len(ids)} tokens, and {MODEL} takes {_MAX_TOKENS}", index)
         vectors = np.empty((len(texts), _DIMENSIONS), dtype=np.float32)
         session = self._loaded()
         for rows in runs([len(ids) for ids in tokens], _RUN_TOKENS):
@@ -152,7 +153,7 @@ class OnnxEmbedder:
             (vectors[rows],) = session.run(["vectors"], {"ids": numbers, "mask": mask})
         return Embedded(vectors, tuple(range(len(texts))), sum(map(len, tokens)))
 
-    def _tokens(self, text: str, index: int | None = None) -> list[int]:
+    def _tokens(self, text: str, index: int) -> list[int]:
         try:
             text.encode()  # the tokenizer's own complaint about surrogates is a TypeError
         except UnicodeEncodeError as error:

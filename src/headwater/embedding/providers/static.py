@@ -119,11 +119,10 @@ class StaticEmbedder:
         return await self._compute(lambda: self._embed(texts))
 
     def count(self, text: str) -> int:
-        """Return how many tokens the text has for the model. The first call reads the files.
-
-        Raise Reject when it is not Unicode text, Unreachable.
+        """Return how many tokens the text has for the model. A lone surrogate, which `embed` refuses, counts as a
+        question mark. The first call reads the files; raise Unreachable when it cannot.
         """
-        return len(self._loaded().ids(text))
+        return len(self._loaded().tokens.of(text.encode("utf-8", "replace").decode()))
 
     async def close(self) -> None:
         self._model = None
@@ -133,7 +132,10 @@ class StaticEmbedder:
         vectors = np.empty((len(texts), self._files.dimensions), dtype=np.float32)
         tokens = 0
         for row, text in enumerate(texts):
-            ids = model.ids(text, row)
+            try:
+                ids = model.tokens.of(text)
+            except UnicodeEncodeError as error:
+                raise Reject("the text holds a lone surrogate, which is not Unicode text", index=row) from error
             tokens += len(ids)
             vectors[row] = model.sum(ids)
         return Embedded(vectors=_at_length_1(vectors, texts), index=tuple(range(len(texts))), tokens=tokens)
@@ -152,13 +154,6 @@ class _Model:
 
     matrix: npt.NDArray[np.float32]
     tokens: Tokens
-
-    def ids(self, text: str, index: int | None = None) -> npt.NDArray[np.int32]:
-        """Return the text's token numbers. Raise Reject with the text's index when it is not Unicode text."""
-        try:
-            return self.tokens.of(text)
-        except UnicodeEncodeError as error:
-            raise Reject("the text holds a lone surrogate, which is not Unicode text", index) from error
 
     def sum(self, ids: npt.NDArray[np.int32]) -> npt.NDArray[np.float32]:
         """Add up the tokens' rows. Text by text is faster than a whole batch at once: the rows stay in the cache."""
