@@ -148,6 +148,25 @@ def test_a_newer_format_and_the_file_of_a_log_are_not_touched(path: Path) -> Non
     run(work())
 
 
+def test_an_entry_that_became_a_text_by_damage_spoils_no_other(path: Path) -> None:
+    run(fill(path))
+    blobs = bytes([12 + 2 * 32, 9, 12 + 2 * (4 * 8 + SEAL_BYTES)])  # the types of a row in the first space
+    at = path.read_bytes().find(blobs) + 2
+    damaged = bytearray(path.read_bytes())
+    damaged[at] += 1
+    path.write_bytes(bytes(damaged))
+    with closing(sqlite3.connect(path)) as connection:
+        kinds = connection.execute("SELECT count(*) FROM cache_entry WHERE typeof(sealed) = 'text'").fetchone()
+    assert kinds == (1,)
+
+    async def work() -> None:
+        cache = cache_at(path)
+        assert len(await found(cache, SMALL, TEXTS)) >= len(TEXTS) - 1
+        await cache.close()
+
+    run(work())
+
+
 def test_a_space_that_became_anothers_by_damage_gives_nothing(path: Path) -> None:
     async def work() -> None:
         cache = cache_at(path)
@@ -226,6 +245,21 @@ def test_what_is_asked_for_in_a_full_file_moves_up_once(path: Path) -> None:
         await cache.close()
 
     run(work())
+
+
+def test_what_was_found_is_returned_though_it_cannot_be_moved_up(path: Path) -> None:
+    said: list[HeadwaterError] = []
+
+    async def work() -> None:
+        await (await crowded(path)).close()
+        cache = cache_at(path, TIGHT, said)
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await found(cache, OURS, ["text 0 0"]) == ["text 0 0"]
+        await cache.close()
+
+    run(work())
+    assert [type(it) for it in said] == [Retry]
 
 
 def test_what_another_forgot_while_it_was_read_does_not_come_back(path: Path) -> None:
