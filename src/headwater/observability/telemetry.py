@@ -130,7 +130,6 @@ class Telemetry:
         self._thread.join(CLOSE_S)
         if self._thread.is_alive():
             self._complaints.say(UNDELIVERED)
-        self._complaints.silence()
 
     # --- on the thread
 
@@ -210,9 +209,7 @@ class _Complaints(logging.Handler):
         self._said = False
         self._once = threading.Lock()
         self._reading = False
-        logger = logging.getLogger("opentelemetry")
-        logger.propagate = False
-        logger.addHandler(self)
+        logging.getLogger("opentelemetry").addHandler(self)  # where there is one, Python prints nothing by itself
 
     @contextmanager
     def of_sdk(self) -> Iterator[None]:
@@ -238,8 +235,3 @@ class _Complaints(logging.Handler):
             said, self._said = self._said, True
         if not said:
             self._say(line)
-
-    def silence(self) -> None:
-        """Say nothing more: whoever would read it is gone."""
-        with self._once:
-            self._said = True

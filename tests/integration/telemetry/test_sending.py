@@ -219,6 +219,7 @@ def test_a_collector_that_never_answers_holds_nobody_up(monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "CLOSE_S", 0.2)
     with collecting(answers=False) as silent:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", silent.url)
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "600")
         assert sent((Event.EMBEDDING_CALLED, CALLED)) == [UNDELIVERED]
         assert not silent.answers.is_set(), "it was waited for"
 
