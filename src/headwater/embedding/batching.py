@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -38,6 +38,7 @@ class Fill:
 
     `bound(bytes, texts)` is how many tokens so much text has at most; `count(text)` is how many one text has exactly.
     Counting is dear, so it begins only where the bound says that the next text would not fit; or at once, `exactly`.
+    `riders` are inside from the beginning.
     """
 
     def __init__(
@@ -47,13 +48,15 @@ class Fill:
         count: Callable[[Sized], int] | None = None,
         *,
         exactly: bool = False,
+        riders: Sequence[Sized] = (),
     ) -> None:
         self._limits = limits
         self._bound = bound
         self._count = count
-        self._inside: list[Sized] = []
-        self._exact = 0 if exactly and count is not None else None
-        self._bytes = 0
+        self._inside: list[Sized] = list(riders)
+        self._empty = len(riders)
+        self._exact = sum(map(count, riders)) if exactly and count is not None else None
+        self._bytes = sum(text.bytes for text in riders)
 
     @property
     def exact(self) -> bool:
@@ -68,13 +71,14 @@ class Fill:
     def add(self, text: Sized) -> bool:
         """Take the text in if it fits, else say no. The first always fits: a text over the limits travels alone."""
         texts, size = len(self._inside) + 1, self._bytes + text.bytes
-        if self._inside and (texts > self._limits.texts or size > self._limits.bytes):
+        first = len(self._inside) == self._empty
+        if not first and (texts > self._limits.texts or size > self._limits.bytes):
             return False
         exact = self._exact
         if exact is not None or self._bound(size, texts) > self._limits.tokens:
             exact = self._counted(text)
             tokens = self._bound(size, texts) if exact is None else exact
-            if self._inside and tokens > self._limits.tokens:
+            if not first and tokens > self._limits.tokens:
                 return False
         self._inside.append(text)
         self._bytes, self._exact = size, exact

@@ -15,6 +15,7 @@ from functools import partial
 from itertools import count
 
 import msgspec
+import numpy as np
 
 from headwater.clock import Clock, Dice
 from headwater.embedding.answers import Unusable, check
@@ -25,10 +26,14 @@ from headwater.embedding.dispatch import Call, Dispatcher
 from headwater.embedding.lanes import Lane, Policy, Text
 from headwater.embedding.port import PROBE, Counts, Description, Embedded, Embedder
 from headwater.embedding.retries import State
-from headwater.errors import Denied, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
+from headwater.errors import Denied, Halt, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
 from headwater.observability.signals import Emit, Event, unheard
 from headwater.patience import Patience, Wait
+
+#: The probe travels with every call. Its vector changed by more than this: another model answers. What a service's own
+#: arithmetic varies stays well above.
+DRIFT = 0.99
 
 #: So many refusals in a row, without an answer between them, are looked into with the probe before anything is split.
 SUSPICIOUS = 4
@@ -125,6 +130,8 @@ class Courier:
         self._emit = emit
         self._dispatcher: Dispatcher | None = None
         self._keys = count()
+        self._riders: list[Text] = []
+        self._trusted: bytes | None = None  # the vector of the rider
         self._entries: dict[int, _Entry] = {}
         self._by_text: dict[str, _Entry] = {}
         self._orders: dict[Order, None] = {}
@@ -153,6 +160,10 @@ class Courier:
     def counts(self) -> Callable[[str], int] | None:
         """How many tokens a text has, where the tokenizer is known here."""
         return self._embedder.count if isinstance(self._embedder, Counts) else None
+
+    def trust(self, vector: bytes) -> None:
+        """Take this to be the vector of PROBE: whoever answers another one is another model."""
+        self._trusted = vector
 
     async def close(self) -> None:
         """Give up what is under way, and close the embedder. Idempotent."""
@@ -232,8 +243,15 @@ class Courier:
                 return counts(self._text(text.key))
 
             limits = Limits(model.max_texts, model.max_call_tokens or _UNLIMITED, model.max_characters)
+            if model.witnessed and model.max_texts > 1:
+                self._riders = [Text(next(self._keys), Lane.LIVE, "", len(PROBE), 0.0)]
             self._dispatcher = Dispatcher(
-                limits, self._budget, Capacity(), self._policy, None if counts is None else tokens
+                limits,
+                self._budget,
+                Capacity(),
+                self._policy,
+                None if counts is None else tokens,
+                self._riders,
             )
         return self._dispatcher
 
@@ -241,8 +259,12 @@ class Courier:
         """Return those that somebody waits for still."""
         return [text for text in texts if text.key in self._entries or text.key == self._probe]
 
+    def _resend(self, texts: Sequence[Text], now: float) -> None:
+        self._decisions().resend([*texts, *self._riders], now)
+
     def _text(self, key: int) -> str:
-        return PROBE if key == self._probe else self._entries[key].text
+        entry = self._entries.get(key)
+        return PROBE if entry is None else entry.text
 
     # --- calls
 
@@ -341,9 +363,15 @@ class Courier:
             self._away = None
             for order in self._orders:
                 order.wait.back()
-        size, passed, shared = max(call.bytes, 1), 0, 0
+        texts = call.texts
+        if self._rides(call):
+            texts = texts[:-1]
+            if not self._same(vectors[-1]):
+                self._fail(texts, self._drifted())
+                return
+        size, passed, shared = max(sum(text.bytes for text in texts), 1), 0, 0
         payer: Order | None = None
-        for text, vector in zip(call.texts, vectors, strict=True):
+        for text, vector in zip(texts, vectors, strict=False):
             passed += text.bytes
             tokens, shared = answer.tokens * passed // size - shared, answer.tokens * passed // size
             if text.key == self._probe:
@@ -360,13 +388,32 @@ class Courier:
             for order, place in entry.waiters:
                 order.answer(place, vector)
 
+    def _rides(self, call: Call) -> bool:
+        return bool(self._riders) and call.texts[-1] is self._riders[0]
+
+    def _same(self, vector: bytes) -> bool:
+        """Tell whether the model that answered is the one that answered before."""
+        if self._trusted is None:
+            self._trusted = vector
+        then, now = (np.frombuffer(it, "<f4") for it in (self._trusted, vector))
+        return float(then @ now) >= DRIFT
+
+    def _drifted(self) -> Halt:
+        return Halt(
+            "model-drift",
+            f"{self.model.name} answers other vectors than before for the same text: another model stands behind the "
+            "name now. Nothing that it answered was written",
+            "Bring the old model back, or build a new index",
+        )
+
     def _failed(self, call: Call, retry: Retry, *, ill: bool = False) -> None:
         now, decisions = self._clock.monotonic(), self._decisions()
         wanted = self._wanted(call.texts)
         if not wanted:
             decisions.abandoned(call, now)
             return
-        decisions.failed(msgspec.structs.replace(call, texts=wanted), retry, self._dice.random(), now, ill=ill)
+        again = [*wanted, *self._riders] if self._rides(call) else wanted
+        decisions.failed(msgspec.structs.replace(call, texts=again), retry, self._dice.random(), now, ill=ill)
         if self._failing_s is None:
             self._failing_s = call.booking.sent_s
         if now - self._failing_s >= SILENT_S or decisions.breaker.state is not State.CLOSED:
@@ -420,7 +467,7 @@ class Courier:
                 self._split(suspects, now)
             elif texts:
                 self._entries[texts[0].key].probed = True
-                self._decisions().resend(texts, now)
+                self._resend(texts, now)
 
     def _split(self, suspects: _Suspects, now: float) -> None:
         """Send texts again in parts: the one that the service named apart, else halves."""
@@ -430,7 +477,7 @@ class Courier:
         if named in texts:
             parts = [[text for text in texts if text is named], [text for text in texts if text is not named]]
         for part in parts:
-            self._decisions().resend(part, now)
+            self._resend(part, now)
 
 
 _BUSY = {RateLimited: "rate_limited", Overloaded: "overloaded"}

@@ -57,7 +57,8 @@ class _Held(msgspec.Struct, frozen=True):
 class Dispatcher:
     """Decides for one model of one provider. `budget` is the account's, and may be shared with other dispatchers.
 
-    `count(text)` is how many tokens a text has exactly, where the tokenizer is known. Nothing here waits or calls.
+    `count(text)` is how many tokens a text has exactly, where the tokenizer is known. `riders` travel with each call
+    that is packed. Nothing here waits or calls.
     """
 
     def __init__(
@@ -67,7 +68,9 @@ class Dispatcher:
         capacity: Capacity,
         policy: Policy,
         count: Callable[[Sized], int] | None = None,
+        riders: Sequence[Text] = (),
     ) -> None:
+        self._riders = riders
         self._limits = limits
         self._budget = budget
         self._policy = policy
@@ -202,8 +205,8 @@ class Dispatcher:
             return _Held(fit.wait_s)
         room = min(self._limits.tokens, math.floor(fit.tokens))
         limits = msgspec.structs.replace(self._limits, tokens=room)
-        fill = Fill(limits, self._estimator.bound, self._count, exactly=fit.near)
-        taken = self._lanes.take(lane, fill)
+        fill = Fill(limits, self._estimator.bound, self._count, exactly=fit.near, riders=self._riders)
+        taken = [*self._lanes.take(lane, fill), *self._riders]
         worst = fill.tokens if fill.exact else self._estimator.worst(sum(text.bytes for text in taken), len(taken))
         return self._send(lane, taken, (fill.tokens, worst), 0, now)
 

@@ -37,14 +37,17 @@ def plain(texts: Sequence[str]) -> Embedded:
 class Model:
     """An Embedder that answers by a script: one function a call, then the last one for ever."""
 
-    def __init__(self, *script: Callable[[Sequence[str]], Embedded], max_texts: int = 8) -> None:
+    def __init__(
+        self, *script: Callable[[Sequence[str]], Embedded], max_texts: int = 8, witnessed: bool = False
+    ) -> None:
+        self.witnessed = witnessed
         self.script = list(script) or [plain]
         self.max_texts = max_texts
         self.calls: list[list[str]] = []
         self.closed = False
 
     def describe(self) -> Description:
-        return Description("model", "fingerprint", DIMENSIONS, self.max_texts, 100)
+        return Description("model", "fingerprint", DIMENSIONS, self.max_texts, 100, witnessed=self.witnessed)
 
     async def open(self) -> None:
         pass
@@ -330,6 +333,30 @@ def test_pauses_are_bounded_and_never_none(attempt: int, roll: float, after_s: f
     assert 0.05 <= pause <= max(LONGEST_PAUSE_S, after_s or 0)
     if after_s is not None and after_s > 0.1:
         assert pause == after_s
+
+
+def drifting(texts: Sequence[str]) -> Embedded:
+    """Another model behind the name: for every text a vector that is not the old one's."""
+    return Embedded(plain(texts).vectors[:, ::-1].copy(), tuple(range(len(texts))), len(texts))
+
+
+def test_the_probe_travels_with_every_call_and_its_cost_is_shared() -> None:
+    bench = Bench(Model(raising(Retry("model", "503")), plain, max_texts=3, witnessed=True))
+    answers, usage = bench.embed("a", "b", "c")
+    assert answers == [expected("a"), expected("b"), expected("c")]
+    assert bench.model.calls == [["a", "b", PROBE], ["a", "b", PROBE], ["c", PROBE]]
+    assert usage == Usage(calls=2, texts=3, tokens=5)
+
+
+def test_another_model_behind_the_name_is_noticed_in_the_very_call() -> None:
+    bench = Bench(Model(plain, drifting, max_texts=3, witnessed=True))
+    with pytest.raises(Halt, match="model-drift"):
+        bench.embed("a", "b", "c", "d")
+
+
+def test_a_text_is_found_among_those_that_travel_with_the_probe() -> None:
+    bench = Bench(Model(refuse("b"), witnessed=True))
+    assert bench.embed("a", "b", "c")[0] == [expected("a"), Refused("too spicy"), expected("c")]
 
 
 @given(st.permutations(range(5)))

@@ -46,6 +46,7 @@ class HashEmbedder:
             dimensions=dimensions,
             max_texts=max_texts,
             max_characters=max_characters,
+            witnessed=False,
         )
         self._slots = _Slots(dimensions)
         self._compute = compute

@@ -109,6 +109,7 @@ class OnnxEmbedder:
             max_texts=_MAX_TEXTS,
             max_characters=_MAX_CHARACTERS,
             max_text_tokens=_MAX_TOKENS,
+            witnessed=False,
         )
         self._compute = compute
         self._loading = Lock()

@@ -101,6 +101,7 @@ class StaticEmbedder:
             dimensions=self._files.dimensions,
             max_texts=max_texts,
             max_characters=max_characters,
+            witnessed=False,
         )
         self._compute = compute
         self._loading = Lock()

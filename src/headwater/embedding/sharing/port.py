@@ -12,7 +12,8 @@ class Shares(Protocol):
 
     async def read(self, account: str) -> Division:
         """Return the division of an account, with every advance that came to pass before the call; serial 0 and no
-        members before the first. Raise Retry when the log is away.
+        members before the first. While a log's broker is replaced, one of up to 10 s ago may come, but none older than
+        was returned before. Raise Retry when the log is away.
         """
         ...
 

@@ -7,8 +7,8 @@ to 1 at most. So no window holds more than the limit, whoever lends what to whom
 - A share is lowered to what is still held of the account, never below; and first here, then in the log.
 - A share counts from the start of the read or write that proved it for a lease, by one's own clock. The proof is one's
   own write, or a state in which nobody asks for a sign of life.
-- Who gives none for a lease and a window after it was asked, by the clock of the one that waits, is dropped: it stopped
-  when its lease ran out, and a window later nothing of it counts.
+- Who gives none for a lease and a window after it was asked, and some more, by the clock of the one that waits, is
+  dropped: it stopped when its lease ran out, and a window later nothing of it counts.
 
 No two clocks are compared, and who has no reason to write writes nothing: nobody is asked before somebody needs more.
 """
@@ -29,8 +29,10 @@ POOL = 0.01
 START = 0.02
 #: A wish that changed by so much is worth a write.
 NEWS = 0.1
-#: Two machines' clocks run alike within so much; and what is under way arrives.
+#: Two machines' clocks run alike within so much.
 MARGIN = 1.1
+#: A broker that has been replaced and does not know it yet answers reads for so long at most; and what goes arrives.
+STALE_S = 10.0
 #: Shares are multiples of one millionth.
 _PARTS = 1_000_000
 
@@ -46,7 +48,7 @@ class Terms(msgspec.Struct, frozen=True):
     def of(cls, window_s: float) -> Terms:
         """Return the terms: looks a second apart at most, and a lease that outlives a short outage of the log."""
         lease = max(10.0, window_s / 4)
-        return cls(min(1.0, window_s / 20), lease, (lease + window_s) * MARGIN)
+        return cls(min(1.0, window_s / 20), lease, (lease + window_s) * MARGIN + STALE_S)
 
 
 class Move(msgspec.Struct, frozen=True):
