@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -54,11 +54,15 @@ _CURES = {
 
 
 class Schema(NamedTuple):
-    """One part of a file: its name, its version, and the statements that make it from nothing."""
+    """One part of a file: its name, its version, and the statements that make it from nothing.
+
+    `upgrades` has, by each older version, the statements that make the next one of it.
+    """
 
     part: str
     version: int
     statements: tuple[str, ...]
+    upgrades: Mapping[int, tuple[str, ...]] = {}
 
 
 class Database:
@@ -149,7 +153,7 @@ class Database:
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         found = _version(connection, self._schema.part)
-        if found is None:
+        if found is None or found < self._schema.version:
             _within(connection, "BEGIN IMMEDIATE", self._make)
         elif found > self._schema.version:
             raise Unreachable(
@@ -160,14 +164,17 @@ class Database:
             )
 
     def _make(self, connection: sqlite3.Connection) -> None:
-        if _version(connection, self._schema.part) is not None:
-            return  # another process was faster
-        connection.execute(
-            "CREATE TABLE IF NOT EXISTS headwater_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
-        )
-        for statement in self._schema.statements:
+        part, version, statements, upgrades = self._schema
+        found = _version(connection, part)  # another process may have been faster
+        if found is None:
+            connection.execute(
+                "CREATE TABLE IF NOT EXISTS headwater_schema (part TEXT PRIMARY KEY, version INTEGER NOT NULL)"
+            )
+        else:
+            statements = tuple(statement for older in range(found, version) for statement in upgrades[older])
+        for statement in statements:
             connection.execute(statement)
-        connection.execute("INSERT INTO headwater_schema VALUES (?, ?)", (self._schema.part, self._schema.version))
+        connection.execute("REPLACE INTO headwater_schema VALUES (?, ?)", (part, max(version, found or 0)))
 
 
 def explain(error: sqlite3.Error, path: Path) -> HeadwaterError:

@@ -82,7 +82,7 @@ class Letters:
         self.healed = False
 
     def describe(self) -> Description:
-        return Description("letters", "letters-1", len(LETTERS), max_texts=2, max_characters=100)
+        return Description("letters", "letters-1", len(LETTERS), max_texts=2, max_characters=100, witnessed=False)
 
     async def open(self) -> None:
         pass
@@ -101,6 +101,8 @@ class LetterRecipe:
     """Every letter is a chunk."""
 
     fingerprints = Fingerprints(text="t", chunk="c", model="letters-1", payload="p")
+
+    longest = 1
 
     def __init__(self, number: int) -> None:
         self.number = number

@@ -12,6 +12,7 @@ from headwater.engine.markers import check, resumed, since_made
 from headwater.engine.opening import Opening, Situation, fed_from, open_stream, starts_of
 from headwater.engine.ordering import Waiting
 from headwater.engine.stream import StreamPorts
+from headwater.engine.watch import ModelWitness
 from headwater.errors import Changed, Misconfigured
 from headwater.log.port import Watermarks
 from headwater.model.change import Record, mark_of, witness_of
@@ -55,10 +56,12 @@ class Opener:
         await self._caught(opening.starts, watermarks, fed, generation, now_us)
         return generation, fingerprints, opening
 
-    async def open(self, state: StreamState) -> tuple[Opening, Recipe]:
+    async def open(self, state: StreamState, witness: ModelWitness) -> tuple[Opening, Recipe]:
         """Decide, and take it down: in the registry, then in the index. Raise Changed when another was faster."""
         ports = self._ports
         generation, fingerprints, opening = await self.decide(state)
+        # A model that will not do is found before an index is made: the recipe may be changed then without another one.
+        probes = await witness.ask() if generation is None else ()
         digest = ".".join(msgspec.structs.astuple(fingerprints))
         number = state.recipe if state.recipe_digest == digest else state.recipe + 1
         # A person's word is used up by this opening: left standing it would excuse a later rewind that nobody saw.
@@ -68,6 +71,7 @@ class Opener:
         last = opening.epochs[-1]
         if generation is None:
             await self._create(recipe, last)
+            await witness.accept(probes)
         elif opening.adopt:
             adopt = ports.catalogue.adopt
             await self._patience.call(lambda: adopt(ports.name, ports.generation, last.identity, last.number))

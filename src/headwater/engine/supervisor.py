@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from headwater.clock import Clock, Dice, Ids
-from headwater.embedding.gateway import Gateway
+from headwater.embedding.witness import INCIDENTS
 from headwater.engine.apply import Offload
 from headwater.engine.feeding import Feed
 from headwater.engine.intake import Intake
@@ -24,6 +24,7 @@ from headwater.engine.opener import Opener
 from headwater.engine.opening import Opening, starts_of
 from headwater.engine.plan import Draft
 from headwater.engine.stream import StreamPorts
+from headwater.engine.watch import ModelWitness, WatchedGateway
 from headwater.errors import Changed, Halt, HeadwaterError, Reject
 from headwater.log.port import LogReader
 from headwater.model.document import Recipe
@@ -58,7 +59,8 @@ class Ended(msgspec.Struct, frozen=True):
 class Machine(msgspec.Struct, frozen=True):
     """What the worker takes from the machine it runs on.
 
-    Every `control_s` it looks at what people and other workers said, every `look_s` at the log itself.
+    Every `control_s` it looks at what people and other workers said, every `look_s` at the log itself, every
+    `witness_s` at the model.
     """
 
     clock: Clock
@@ -69,6 +71,7 @@ class Machine(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     control_s: float = 1.0
     look_s: float = 10.0
+    witness_s: float = 600.0
     grace_s: float = 10.0
 
 
@@ -106,6 +109,8 @@ class StreamWorker:
                     break
         except HeadwaterError as error:
             error = self._addressed(error)
+            if isinstance(error, Halt) and error.invariant in INCIDENTS:
+                self._tell(Event.INCIDENT_RAISED, {"incident": error.invariant, "detail": error.detail})
             ended = Ended(self._ports.name, End.HALTED, str(error), error)
             self._machine.emit(Event.STREAM_HALTED, {"stream": self._ports.name, "reason": str(error)})
         self._machine.emit(Event.STREAM_STOPPED, {"stream": self._ports.name, "end": ended.end})
@@ -141,23 +146,26 @@ class StreamWorker:
         state = await self.patience.call(lambda: ports.registry.read(ports.name))
         if state.paused:
             return Ended(ports.name, End.PAUSED, state.paused)
-        opening, recipe = await self._opener.open(state)
+        witness = ModelWitness(ports, self.patience)
+        opening, recipe = await self._opener.open(state, witness)
         reader = ports.open_reader()
         try:
-            return await self._run_loop(reader, opening, recipe, once=once)
+            return await self._run_loop(reader, opening, recipe, witness, once=once)
         finally:
             await reader.close()
 
-    async def _run_loop(self, reader: LogReader, opening: Opening, recipe: Recipe, *, once: bool) -> Ended:
+    async def _run_loop(
+        self, reader: LogReader, opening: Opening, recipe: Recipe, witness: ModelWitness, *, once: bool
+    ) -> Ended:
         ports = self._ports
         starts = partial(self._opener.starts, opening.epochs)
         intake = Intake(reader, ports.history, starts, opening.epochs[-1], self._machine.clock)
-        loop = self._loop(intake, opening, recipe)
+        loop = self._loop(intake, opening, recipe, WatchedGateway(ports, self.patience, witness))
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
         await self._feed.synchronise()
         watermarks = await self.patience.call(ports.history.watermarks)
         goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
-        return await self._attend(loop, intake, opening.epochs, goal)
+        return await self._attend(loop, intake, opening.epochs, goal, witness)
 
     def _addressed(self, error: HeadwaterError) -> HeadwaterError:
         """Put the stream's name into a cure: what decides does not know it, and a reader wants a command to copy."""
@@ -165,13 +173,13 @@ class StreamWorker:
             error.cure = error.cure.replace("STREAM", self._ports.name)
         return error
 
-    def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe) -> Loop:
+    def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe, gateway: WatchedGateway) -> Loop:
         ports, machine = self._ports, self._machine
         parts = Parts(
             reader=reader,
             decode=lambda record: ports.decode(record, opening.epochs),
             recipe=recipe,
-            gateway=Gateway(ports.courier, ports.name, self.patience),
+            gateway=gateway,
             index=ports.writer,
             epochs=opening.epochs,
         )
@@ -187,22 +195,31 @@ class StreamWorker:
     # --- running
 
     async def _attend(
-        self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None
+        self,
+        loop: Loop,
+        intake: Intake,
+        epochs: tuple[Epoch, ...],
+        goal: Mapping[int, int] | None,
+        witness: ModelWitness,
     ) -> Ended:
-        """Run the loop; beside it watch the source, the commands and the dead letters to be retried."""
+        """Run the loop; beside it watch the model, the source, the commands and the dead letters to be retried."""
         name = self._ports.name
         control = asyncio.ensure_future(self._control(loop, intake, epochs, goal))
         rescan = asyncio.ensure_future(self._feed.follow())
         running = asyncio.ensure_future(loop.run())
+        watching = asyncio.ensure_future(witness.watch(self._machine.witness_s, self._machine.clock))
+        beside: tuple[asyncio.Future[Any], ...] = (rescan, control)
         try:
-            await asyncio.wait({control, rescan, running}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({*beside, running, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                watching.result()  # it raises: what is under way is given up, so that nothing of it is written
             if not running.done():
                 loop.stop()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(asyncio.shield(running), self._machine.grace_s)
-            for beside in (rescan, control):
-                if beside.done():
-                    beside.result()
+            for task in beside:
+                if task.done():
+                    task.result()
             if running.done():
                 running.result()
             if loop.too_many_rejected:
@@ -216,9 +233,9 @@ class StreamWorker:
                 return Ended(name, End.PAUSED, paused)
             return Ended(name, End.STOPPED if self._stop.is_set() else End.DONE)
         finally:
-            for task in (control, rescan, running):
+            for task in (*beside, running, watching):
                 task.cancel()
-            await asyncio.gather(control, rescan, running, return_exceptions=True)
+            await asyncio.gather(*beside, running, watching, return_exceptions=True)
 
     async def _control(
         self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None

@@ -182,6 +182,9 @@ class MemoryCatalogue:
     async def adopt(self, stream: str, number: int, log_identity: str, log_epoch: int) -> None:
         await self._tables.adopt(Key(stream, number), log_identity, log_epoch)
 
+    async def keep_probes(self, stream: str, number: int, probes: bytes) -> bytes:
+        return await self._tables.keep_probes(Key(stream, number), probes)
+
     async def close(self) -> None:
         """Nothing is held."""
 

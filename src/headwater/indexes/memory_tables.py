@@ -100,6 +100,10 @@ class Tables(Protocol):
         """Write down the log that the generation is built from."""
         ...
 
+    async def keep_probes(self, key: Key, probes: bytes) -> bytes:
+        """Keep probes unless some are kept; return those that are."""
+        ...
+
 
 class _Held(NamedTuple):
     text: str
@@ -114,6 +118,7 @@ class _Space:
         self.generation = generation
         self.manifests: dict[str, Manifest] = {}
         self.rows: dict[str, dict[Name, _Held]] = {}
+        self.probes = b""
 
     def change(self, **values: Any) -> None:
         self.generation = msgspec.structs.replace(self.generation, **values)
@@ -221,6 +226,11 @@ class MemoryTables:
 
     async def adopt(self, key: Key, log_identity: str, log_epoch: int) -> None:
         self._space(key).change(log_identity=log_identity, log_epoch=log_epoch)
+
+    async def keep_probes(self, key: Key, probes: bytes) -> bytes:
+        space = self._space(key)
+        space.probes = space.probes or probes
+        return space.probes
 
     def _space(self, key: Key) -> _Space:
         if key not in self._spaces:

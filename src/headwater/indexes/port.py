@@ -165,6 +165,12 @@ class IndexCatalogue(Protocol):
         """Write down that from this log epoch on the generation is built from this log. Durable, idempotent."""
         ...
 
+    async def keep_probes(self, stream: str, number: int, probes: bytes) -> bytes:
+        """Keep what the generation's model makes of the probes (`embedding.witness.encode`), unless some are kept
+        already; return those that are kept. Durable.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of what is held. Idempotent."""
         ...

@@ -134,6 +134,15 @@ class SqliteCatalogue:
 
         await self._database.write(work)
 
+    async def keep_probes(self, stream: str, number: int, probes: bytes) -> bytes:
+        def work(connection: sqlite3.Connection) -> bytes:
+            key, _ = load_generation(connection, stream, number)
+            connection.execute("INSERT INTO index_probes VALUES (?, ?) ON CONFLICT DO NOTHING", (key, probes))
+            (kept,) = connection.execute("SELECT vectors FROM index_probes WHERE generation = ?", (key,)).fetchone()
+            return bytes(kept)
+
+        return await self._database.write(work)
+
     async def close(self) -> None:
         await self._database.close()
 

@@ -28,9 +28,11 @@ SLOT_BITS = 32
 #: Values in one statement.
 BATCH_VALUES = 250
 
+_PROBES = "CREATE TABLE index_probes (generation INTEGER PRIMARY KEY, vectors BLOB NOT NULL) STRICT"
+
 SCHEMA = Schema(
     part="index",
-    version=1,
+    version=2,
     statements=(
         """CREATE TABLE index_generation (
             key INTEGER PRIMARY KEY, stream TEXT NOT NULL, number INTEGER NOT NULL, state TEXT NOT NULL,
@@ -62,7 +64,10 @@ SCHEMA = Schema(
             vector BLOB NOT NULL) STRICT""",
         # For the reuse of vectors. Eight bytes of a digest tell texts apart well enough to find a row.
         "CREATE INDEX index_chunk_digest ON index_chunk (substr(digest, 1, 8))",
+        # Apart from the generation's row, which every apply reads: they are larger than all the rest of it.
+        _PROBES,
     ),
+    upgrades={1: (_PROBES,)},
 )
 
 GENERATION_COLUMNS = (

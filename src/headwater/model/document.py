@@ -45,7 +45,7 @@ class Fingerprints(msgspec.Struct, frozen=True, gc=False):
 class Recipe(Protocol):
     """How a document becomes chunks and payload. Pure: the same change gives the same answer, on every machine.
 
-    `number` counts upwards as the recipe changes.
+    `number` counts upwards as the recipe changes; no piece's text has more than `longest` characters.
     """
 
     @property
@@ -53,6 +53,9 @@ class Recipe(Protocol):
 
     @property
     def fingerprints(self) -> Fingerprints: ...
+
+    @property
+    def longest(self) -> int: ...
 
     def passes(self, change: Change) -> bool:
         """Tell whether the document belongs into the index. One that no longer passes is removed."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from headwater.model.change import Change
 from headwater.model.document import Derived, Fingerprints, Piece
 from headwater.recipe.chunk import chunk
-from headwater.recipe.enrich import context
+from headwater.recipe.enrich import MAX_CONTEXT, context
 from headwater.recipe.extract import extract, format_of
 from headwater.recipe.fingerprint import fingerprints
 from headwater.recipe.options import Chunking, Format, PayloadField
@@ -53,6 +53,11 @@ class StandardRecipe:
     def fingerprints(self) -> Fingerprints:
         """Digests of all that decides the result."""
         return self._fingerprints
+
+    @property
+    def longest(self) -> int:
+        """The most characters of a piece, with its context."""
+        return MAX_CONTEXT + self._chunking.most
 
     def passes(self, change: Change) -> bool:
         return self._predicate is None or self._predicate(change)

@@ -237,3 +237,6 @@ class FaultyTables:
 
     async def adopt(self, key: Key, log_identity: str, log_epoch: int) -> None:
         await self._inner.adopt(key, log_identity, log_epoch)
+
+    async def keep_probes(self, key: Key, probes: bytes) -> bytes:
+        return await self._inner.keep_probes(key, probes)

@@ -348,6 +348,20 @@ class ReaderContract(ContractBase):
         await second.close()
 
     @scenario
+    async def test_the_first_probes_are_kept(self, index: Index) -> None:
+        """Each generation's own, whoever looks later, and whatever is made beside it."""
+        other = index.harness.catalogue()
+        await other.create(generation(2))
+        first = b"first" * 4_000
+        assert await index.catalogue.keep_probes(STREAM, 1, first) == first
+        assert await other.keep_probes(STREAM, 2, b"second") == b"second"
+        for catalogue in (index.catalogue, other):
+            assert await catalogue.keep_probes(STREAM, 1, b"later") == first
+        with pytest.raises(HeadwaterError, match="no index generation 9"):
+            await other.keep_probes(STREAM, 9, b"")
+        await other.close()
+
+    @scenario
     async def test_a_generation_that_is_not_there(self, index: Index) -> None:
         """Is said to be missing."""
         writer = index.harness.writer(STREAM, 9)
