@@ -106,3 +106,12 @@ class SharesContract:
                 assert (await other.read("a")).serial == serial + 1
 
         run(scenario)
+
+    def test_one_worker_may_ask_for_several_accounts_at_once(self, run: Callable[..., None]) -> None:
+        async def scenario(worker: Worker) -> None:
+            it = worker()
+            accounts = [f"a{number}" for number in range(5)]
+            assert all(await asyncio.gather(*(it.advance(name, Division(tokens=5)) for name in accounts)))
+            assert [found.serial for found in await asyncio.gather(*map(it.read, accounts))] == [1] * 5
+
+        run(scenario)
