@@ -231,11 +231,12 @@ def who_was_stopped_finds_out_before_it_sends(seed: int) -> None:
     played(seed, story)
 
 
-def those_who_come_at_once_do_not_all_begin(seed: int) -> None:
+def what_two_would_take_goes_to_the_one_that_writes_it(seed: int) -> None:
     async def story(world: World) -> None:
-        world.faults.slow = 1.0
-        for _ in range(4):
-            world.join()
-        await asyncio.sleep(4 * WINDOW_S)
+        mute, writing, _lender = world.join(0.0), world.join(0.0), world.join(0.0)
+        await asyncio.sleep(WINDOW_S)
+        mute.mute = True
+        mute.load = writing.load = math.inf
+        await asyncio.sleep(2 * WINDOW_S)
 
     played(seed, story)

@@ -162,7 +162,7 @@ SAFEGUARDS = [
     Safeguard(
         "more is used only after the log says so",
         _moved(_used_before_it_is_won),
-        figures.those_who_come_at_once_do_not_all_begin,
+        figures.what_two_would_take_goes_to_the_one_that_writes_it,
     ),
     Safeguard(
         "a write in doubt may come to pass",
