@@ -5,6 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 N      ?= 200
 SEEDS  ?= 20000
+HISTORIES ?= 2000
 HARM   ?= 60
 # A tokenizer that forks threads of its own beside ours only gets in the way.
 export TOKENIZERS_PARALLELISM ?= false
@@ -51,8 +52,9 @@ bench: install corpus kafka ## ratios against bare loops, in one run; writes bui
 quality: install corpus ## retrieval with the built-in model and with onnx/all-MiniLM-L6-v2, paired; writes build/quality.json
 	$(BIN)/python -m bench.quality
 
-simulate: install ## SEEDS=20000 schedules of the engine, with every fault
+simulate: install ## SEEDS=20000 schedules of the engine, and HISTORIES=2000 of workers that share an account, with every fault
 	$(BIN)/python -m tests.simulation $(SEEDS)
+	$(BIN)/python -m tests.simulation_shares $(HISTORIES)
 
 crash: install ## N=200 times SIGKILL at named points
 	$(BIN)/python -m tests.crash $(N)
