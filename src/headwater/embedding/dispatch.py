@@ -71,6 +71,7 @@ class Dispatcher:
         riders: Sequence[Text] = (),
     ) -> None:
         self._riders = riders
+        self._riding = sum(text.bytes for text in riders)
         self._limits = limits
         self._budget = budget
         self._policy = policy
@@ -192,11 +193,13 @@ class Dispatcher:
     def _pack(self, lane: Lane, keep: float, now: float) -> Call | _Held:
         waiting, head = self._lanes.waiting(lane), self._lanes.head(lane)
         assert head is not None
-        texts = min(waiting.texts, self._limits.texts)
-        size = min(self._limits.bytes, math.ceil(waiting.bytes * texts / waiting.texts))
-        need = self._estimator.bound(head.bytes, 1)
+        riding = len(self._riders)
+        texts = min(waiting.texts + riding, self._limits.texts)
+        share = math.ceil(waiting.bytes * (texts - riding) / waiting.texts)
+        size = min(self._limits.bytes, share + self._riding)
+        need = self._estimator.bound(head.bytes + self._riding, 1 + riding)
         most = max(need, min(self._limits.tokens, self._estimator.bound(size, texts)))
-        full = waiting.texts >= self._limits.texts or waiting.bytes >= self._limits.bytes or most == self._limits.tokens
+        full = texts >= self._limits.texts or waiting.bytes >= self._limits.bytes or most == self._limits.tokens
         linger = 0.0 if full else self._lingers[lane].wait_s(waiting.since, self._under_way[lane], now)
         if linger > 0:
             return _Held(linger, resources=False)
