@@ -101,5 +101,6 @@ class WatchedGateway(Gateway):
         self._passed = witness.passed
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
-        await self._passed.wait()
+        if texts:
+            await self._passed.wait()
         return await super().embed(texts)

@@ -23,6 +23,7 @@ from headwater.log.codecs import json as codec
 from headwater.log.memory import MemoryLog
 from headwater.log.port import LogReader
 from headwater.model.change import Outgoing
+from headwater.model.document import Recipe
 from headwater.model.receipt import DeadLetter, DeadState, Receipt
 from headwater.observability.signals import Event
 from headwater.testing.simulated import CountingIds, SeededDice, SimulatedClock, in_place, simulate
@@ -90,6 +91,7 @@ class Stream:
         writer: Callable[[IndexWriter], IndexWriter] = lambda it: it,
         limits: Limits | None = None,
         uncompacted: str = "",
+        recipe: Callable[[int], Recipe] = LetterRecipe,
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
@@ -100,7 +102,7 @@ class Stream:
             catalogue=self._kept(self.catalogue()),
             writer=writer(self._kept(self.writer())),
             courier=Courier(model or self.model, self.clock, SeededDice(1)),
-            recipe=LetterRecipe,
+            recipe=recipe,
             decode=codec.decode,
             uncompacted=uncompacted,
         )
@@ -113,6 +115,7 @@ class Stream:
             limits=limits or Limits(poll_wait_s=0.05),
             control_s=0.05,
             look_s=0.1,
+            witness_s=1.0,
             grace_s=0.2,
         )
         return StreamWorker(ports, machine)
