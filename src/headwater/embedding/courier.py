@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import count
@@ -24,7 +24,7 @@ from headwater.embedding.budget import Budget
 from headwater.embedding.capacity import Capacity
 from headwater.embedding.dispatch import Call, Dispatcher
 from headwater.embedding.lanes import Lane, Policy, Text
-from headwater.embedding.port import PROBE, Counts, Description, Embedded, Embedder
+from headwater.embedding.port import PROBE, Count, Description, Embedded, Embedder
 from headwater.embedding.retries import State
 from headwater.errors import Denied, Halt, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
@@ -157,9 +157,9 @@ class Courier:
         return self._embedder.describe()
 
     @property
-    def counts(self) -> Callable[[str], int] | None:
+    def counts(self) -> Count | None:
         """How many tokens a text has, where the tokenizer is known here."""
-        return self._embedder.count if isinstance(self._embedder, Counts) else None
+        return getattr(self._embedder, "count", None)
 
     def trust(self, vector: bytes) -> None:
         """Take this to be the vector of PROBE: whoever answers another one is another model."""

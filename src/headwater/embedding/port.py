@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -64,6 +64,9 @@ class Embedded(msgspec.Struct, frozen=True):
 #: A text that every model can embed.
 PROBE = "Headwater keeps embeddings true to their source."
 
+#: How many tokens of the model a text has, with those that the model puts around it.
+Count = Callable[[str], int]
+
 #: How an adapter computes off the loop. Whoever makes several may let them take turns on one thread.
 Compute = Callable[[Callable[[], Embedded]], Awaitable[Embedded]]
 
@@ -76,7 +79,8 @@ async def on_a_thread(work: Callable[[], Embedded]) -> Embedded:
 class Embedder(Protocol):
     """A model that turns texts into vectors.
 
-    Calls are idempotent and may run at the same time. An adapter does its waiting and its computing off the loop.
+    Calls are idempotent and may run at the same time. An adapter does its waiting and its computing off the loop. One
+    whose tokenizer is known here has a `count: Count` beside these methods; its first call may read files.
     """
 
     async def open(self) -> None:
@@ -102,13 +106,4 @@ class Embedder(Protocol):
 
     async def close(self) -> None:
         """Let go of what is held. Idempotent."""
-        ...
-
-
-@runtime_checkable
-class Counts(Protocol):
-    """An embedder whose tokenizer is known here."""
-
-    def count(self, text: str) -> int:
-        """Return how many tokens of the model a text has, with those that the model puts around it. Pure."""
         ...

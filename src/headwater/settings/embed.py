@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from headwater.settings.addresses import is_loopback
 from headwater.settings.failures import Unfit, nearest
 from headwater.settings.values import (
+    AccountName,
     Duration,
     File,
     Location,
@@ -25,7 +26,7 @@ from headwater.settings.values import (
 )
 
 #: The models that need no service.
-BUILT_IN = ("static", "hash")
+BUILT_IN = ("static", "hash", "onnx/all-MiniLM-L6-v2")
 _EXPECTED = "static, hash, or PROVIDER/MODEL such as openai/text-embedding-3-small"
 _OF_A_PROVIDER = re.compile(r"[a-z][a-z0-9_-]{0,62}/\S{1,200}")
 
@@ -41,8 +42,8 @@ class EmbedSettings(Section):
 
     model: Annotated[str, checked(_model), Written("name")] = Field(
         default="static",
-        description="`static` is built in; `hash` is for tests and measuring and knows no meaning; `PROVIDER/MODEL` is "
-        "a service's: `openai` (and whatever speaks its protocol), `azure`, `tei`, `ollama`, `cohere`, `voyage`, or a "
+        description="`static` is built in; `onnx/all-MiniLM-L6-v2` is better and runs here too; `hash` is for tests "
+        "and measuring and knows no meaning; `PROVIDER/MODEL` is a service's: `openai` (and whatever speaks its protocol), `azure`, `tei`, `ollama`, `cohere`, `voyage`, or a "
         "provider that a package brings.",
     )
     url: Url | None = Field(default=None, description="Where the service is; the provider's own address if left out.")
@@ -66,6 +67,16 @@ class EmbedSettings(Section):
         default=None,
         description="A PEM file of the authorities that sign its certificate; else the system's.",
     )
+    account: AccountName | None = Field(
+        default=None,
+        description="The account of `accounts` that it belongs to; without one it has no limits but those that the "
+        "service says.",
+    )
+    too_long: Literal["dead", "split", "refuse"] = Field(
+        default="dead",
+        description="What becomes of a chunk that the model cannot take whole: its document is a `dead` letter; it is "
+        "`split`, and the mean of its parts' vectors is taken; or the stream `refuse`s to go on.",
+    )
     timeout_s: Duration = Field(default=60.0, alias="timeout", description="How long one call may take.")
 
     @model_validator(mode="after")
@@ -76,7 +87,7 @@ class EmbedSettings(Section):
 
 def _of_a_service(it: EmbedSettings) -> Iterator[tuple[Location, Unfit]]:
     if it.model in BUILT_IN:
-        for name in ("url", "key", "revision", "query_prefix", "document_prefix", "ca"):
+        for name in ("url", "key", "revision", "query_prefix", "document_prefix", "ca", "account"):
             if getattr(it, name) is not None:
                 yield (name,), Unfit("this key left out", f"the model `{it.model}` is built in, and needs no service")
     elif it.url and it.key and it.url.startswith("http:") and not is_loopback(it.url):

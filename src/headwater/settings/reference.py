@@ -10,7 +10,7 @@ from headwater.settings.outline import Key, arguments, keys
 from headwater.settings.schema import Settings
 from headwater.settings.values import Section, Written
 
-_NAMES = {"streams": "NAME", "payload": "FIELD"}
+_NAMES = {"streams": "NAME", "accounts": "NAME", "payload": "FIELD"}
 
 _TEMPLATE = """\
 # Headwater keeps the index below true to the documents in ./docs.

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, model_validator
 
 from headwater.recipe.options import Chunking
+from headwater.settings.accounts import AccountSettings, CacheSettings
 from headwater.settings.addresses import KAFKA, brokers
 from headwater.settings.embed import EmbedSettings
 from headwater.settings.failures import Unfit
@@ -17,6 +18,7 @@ from headwater.settings.stores import EXPECTED as STORE
 from headwater.settings.stores import Store, store
 from headwater.settings.topic import TopicSettings, unordered, with_schemas
 from headwater.settings.values import (
+    AccountName,
     BodyPath,
     Duration,
     FieldName,
@@ -121,6 +123,10 @@ def _no_payload() -> Mapping[str, PayloadSettings]:
     return MappingProxyType({})
 
 
+def _no_accounts() -> Mapping[str, AccountSettings]:
+    return MappingProxyType({})
+
+
 class RecipeSettings(Section):
     """How a document becomes chunks, vectors and payload."""
 
@@ -205,6 +211,12 @@ class Settings(Section):
         description="Where the durable log is: `sqlite:///PATH`, `kafka://HOST:PORT[,HOST:PORT...]`, or a mapping with "
         "that as `url`. A path after three slashes is relative to this file."
     )
+    accounts: Annotated[Mapping[AccountName, AccountSettings], AfterValidator(MappingProxyType)] = Field(
+        default_factory=_no_accounts, description="Accounts at embedding services, which a recipe's `embed` names."
+    )
+    cache: CacheSettings | None = Field(
+        default=None, description="Vectors that were paid for, kept beyond the index; none if left out."
+    )
     streams: Annotated[
         Mapping[StreamName, StreamSettings],
         AfterValidator(MappingProxyType),
@@ -234,8 +246,21 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> Settings:
-        agree(_topics(self))
+        agree([*_topics(self), *_accounts(self)])
         return self
+
+
+def _accounts(it: Settings) -> Iterator[tuple[Location, Unfit]]:
+    """Check that the accounts that recipes name are there, and that the cache has a file of its own."""
+    for name, stream in it.streams.items():
+        account = stream.recipe.embed.account
+        if account is not None and account not in it.accounts:
+            known = f"one of {', '.join(sorted(it.accounts))}" if it.accounts else "`accounts` with one of this name"
+            yield ("streams", name, "recipe", "embed", "account"), Unfit(known)
+        if it.cache is not None and it.cache.url == stream.index:
+            yield ("cache", "url"), Unfit("a file of its own", "the index lies in this one")
+    if it.cache is not None and it.cache.url == it.log:
+        yield ("cache", "url"), Unfit("a file of its own", "the log lies in this one")
 
 
 def _topics(it: Settings) -> Iterator[tuple[Location, Unfit]]:

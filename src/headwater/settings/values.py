@@ -30,7 +30,6 @@ from headwater.settings.stores import Store, resolved, store
 from headwater.settings.units import DURATION, SIZE, duration_s, size_bytes
 
 _DAY_S = 86400.0
-_SIZE_MAX = 512 << 20
 
 Location = tuple[str | int, ...]
 
@@ -108,14 +107,17 @@ def _keep(value: object) -> object:
         raise unfit(Unfit(f"all, or {context['expected']}", context["hint"])) from None
 
 
-def _size(value: object) -> object:
-    try:
-        size = size_bytes(text_of(value, SIZE))
-    except Unfit as error:
-        raise unfit(error) from None
-    if not 1024 <= size <= _SIZE_MAX:
-        raise unfit(Unfit("a size between 1KiB and 512MiB"))
-    return size
+def _size(least: int, most: int, expected: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        try:
+            size = size_bytes(text_of(value, SIZE))
+        except Unfit as error:
+            raise unfit(error) from None
+        if not least <= size <= most:
+            raise unfit(Unfit(expected))
+        return size
+
+    return BeforeValidator(check)
 
 
 def _store(value: object, info: ValidationInfo) -> object:
@@ -146,6 +148,12 @@ def _whole(value: object) -> object:
     """Let the environment give numbers: there everything is text."""
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
         return int(value)
+    return value
+
+
+def _number(value: object) -> object:
+    if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,12})?", value):
+        return float(value)
     return value
 
 
@@ -207,11 +215,13 @@ def expression(*variables: str) -> AfterValidator:
 Duration = Annotated[float, BeforeValidator(_duration), Written("duration")]
 Session = Annotated[float, BeforeValidator(_session), Written("duration")]
 Keep = Annotated[float | None, BeforeValidator(_keep), Written("duration, or `all`", "`all`")]
-Size = Annotated[int, BeforeValidator(_size), Written("size")]
+Size = Annotated[int, _size(1 << 10, 512 << 20, "a size between 1KiB and 512MiB"), Written("size")]
+DiskSize = Annotated[int, _size(16 << 20, 1 << 40, "a size between 16MiB and 1TiB"), Written("size")]
 Place = Annotated[Store, BeforeValidator(_store), Written("URL")]
 Folder = Annotated[Path, _path("the path of a folder"), Written("path")]
 File = Annotated[Path, _path("the path of a file"), Written("path")]
 Whole = Annotated[int, BeforeValidator(_whole)]
+Number = Annotated[float, BeforeValidator(_number), Written("number")]
 Truth = Annotated[bool, BeforeValidator(_truth)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), Written("secret text")]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
@@ -223,6 +233,7 @@ BodyPaths = Annotated[tuple[BodyPath, ...], BeforeValidator(_several), Field(min
 StreamName = Annotated[
     str, named("[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
 ]
+AccountName = StreamName
 FieldName = Annotated[
     str,
     named(
