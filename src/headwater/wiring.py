@@ -14,23 +14,28 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
 from headwater.journal import GENERATION
-from headwater.observability.signals import unheard
+from headwater.observability.signals import Event, unheard
 
 if TYPE_CHECKING:
+    from headwater.embedding.budget import Budget
+    from headwater.embedding.cache import Cache
     from headwater.embedding.courier import Courier
+    from headwater.embedding.gateway import WhenTooLong
     from headwater.embedding.port import Compute, Embedder
     from headwater.engine.repair import Tools
     from headwater.engine.stream import StreamPorts
     from headwater.engine.supervisor import Machine, StreamWorker
     from headwater.engine.verification import Subject
+    from headwater.errors import HeadwaterError
     from headwater.indexes.port import IndexCatalogue, IndexReader
     from headwater.journal import Journal
     from headwater.log.port import Ledger, LogHistory, LogWriter, Registry
     from headwater.model.change import Change
     from headwater.model.document import Recipe
     from headwater.model.generation import Generation
-    from headwater.observability.signals import Emit, Event
+    from headwater.observability.signals import Emit
     from headwater.retrieval.search import Retriever
+    from headwater.settings.accounts import AccountSettings
     from headwater.settings.embed import EmbedSettings
     from headwater.settings.schema import Settings, StreamSettings
 
@@ -61,6 +66,9 @@ class Site:
         self._journal: Journal | None = None
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
+        self._budgets: dict[str, Budget] = {}
+        self._cached: Cache | None = None
+        self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
 
@@ -153,7 +161,8 @@ class Site:
 
         writer = self._kept(SqliteIndexWriter(self._stream(stream).index.path, stream, GENERATION))
         patience = Patience(self.clock, self._dice, lambda _outage, _dependency: None)
-        return Tools(writer, Gateway(self.courier(stream, unheard), stream, patience), self.clock)
+        gateway = Gateway(self.courier(stream), stream, patience, when_too_long=self._when_too_long(stream))
+        return Tools(writer, gateway, self.clock)
 
     def embedder(self, stream: str) -> Embedder:
         """Return the stream's model, which is to be opened. Streams share what is the same."""
@@ -164,14 +173,32 @@ class Site:
             self._embedders.append((wanted, made))
         return made
 
-    def courier(self, stream: str, emit: Emit) -> Courier:
+    def courier(self, stream: str) -> Courier:
         """Return what carries the stream's texts to its model. Streams share it with the model."""
         from headwater.embedding.courier import Courier
+        from headwater.embedding.lanes import Policy
 
         embedder = self.embedder(stream)
         if embedder not in self._couriers:
-            self._couriers[embedder] = self._kept(Courier(embedder, self.clock, self._dice, emit=emit))
+            account = self._account(stream)
+            policy = Policy(account.reserve, account.minimum)
+            made = Courier(
+                embedder, self.clock, self._dice, budget=self._budget(stream), policy=policy, emit=self._tell
+            )
+            self._couriers[embedder] = self._kept(made)
         return self._couriers[embedder]
+
+    def cache(self) -> Cache | None:
+        """Return what keeps vectors that were paid for, if the configuration names a place."""
+        settings = self.settings.cache
+        if settings is not None and self._cached is None:
+            from headwater.embedding.cache_sqlite import SqliteCache
+
+            def say(error: HeadwaterError) -> None:
+                self._tell(Event.CACHE_AWAY, {"cause": str(error)})
+
+            self._cached = self._kept(SqliteCache(settings.url.path, settings.size_bytes, say))
+        return self._cached
 
     def recipe(self, stream: str, number: int) -> Recipe:
         """Return the stream's recipe with a number."""
@@ -209,10 +236,13 @@ class Site:
             registry=self._kept(self.journal.registry(create=True)),
             catalogue=self._catalogue(stream),
             writer=self._kept(SqliteIndexWriter(settings.index.path, stream, GENERATION)),
-            courier=self.courier(stream, emit),
+            courier=self.courier(stream),
             recipe=lambda number: self.recipe(stream, number),
             decode=self.journal.decode(stream),
             source=self._kept(source) if source else None,
+            when_too_long=self._when_too_long(stream),
+            cache=self.cache(),
+            tenant=self.settings.cache.tenant if self.settings.cache else "",
             rescan_s=folder.rescan_s if folder else 10.0,
             generation=GENERATION,
             offsets_apart=self.journal.offsets_apart,
@@ -226,15 +256,45 @@ class Site:
         return Machine(self.clock, self._dice, self._ids, self._compute, emit)
 
     def worker(self, stream: str, emit: Emit) -> StreamWorker:
-        """Return the stream's worker. Whoever runs it holds the lock. Every event that it emits names the stream."""
+        """Return the stream's worker. Whoever runs it holds the lock.
+
+        Every event that it emits names the stream; what streams share tells the `emit` of the last one.
+        """
         from headwater.engine.supervisor import StreamWorker
 
         def named(event: Event, fields: dict[str, Any]) -> None:
             emit(event, {"stream": stream, **fields})
 
+        self._told = emit
         return StreamWorker(self.ports(stream, named), self.machine(named))
 
     # --- parts
+
+    def _tell(self, event: Event, fields: dict[str, Any]) -> None:
+        self._told(event, fields)
+
+    def _account(self, stream: str) -> AccountSettings:
+        from headwater.settings.accounts import AccountSettings
+
+        name = self._stream(stream).recipe.embed.account
+        return self.settings.accounts[name] if name else AccountSettings()
+
+    def _budget(self, stream: str) -> Budget:
+        """Return the budget of the stream's account. Without a name an account is known by its address and key."""
+        from headwater.embedding.budget import Budget
+
+        embed, account = self._stream(stream).recipe.embed, self._account(stream)
+        provider = embed.model.partition("/")[0]
+        key = embed.key.get_secret_value() if embed.key else ""
+        name = embed.account or repr((provider, embed.url, key))
+        if name not in self._budgets:
+            self._budgets[name] = Budget(account.requests, account.tokens, account.per_s)
+        return self._budgets[name]
+
+    def _when_too_long(self, stream: str) -> WhenTooLong:
+        from headwater.embedding.gateway import WhenTooLong
+
+        return WhenTooLong(self._stream(stream).recipe.embed.too_long)
 
     def _compute(self, work: Callable[[], T]) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(self._computing, work)

@@ -68,6 +68,24 @@ class Cache(Protocol):
         ...
 
 
+class Kept:
+    """A cache as one stream uses it: by the digests of its texts."""
+
+    def __init__(self, cache: Cache, space: Space) -> None:
+        self._cache = cache
+        self._space = space
+
+    async def get(self, texts: Mapping[bytes, str]) -> dict[bytes, bytes]:
+        """Return the vectors that are kept, of texts by their digests."""
+        found = await self._cache.get(self._space, [key_of(text) for text in texts.values()])
+        return {key: vector for key, vector in zip(texts, found, strict=True) if vector is not None}
+
+    async def put(self, vectors: Mapping[str, bytes]) -> None:
+        """Keep the vectors of these texts."""
+        if vectors:
+            await self._cache.put(self._space, {key_of(text): vector for text, vector in vectors.items()})
+
+
 def key_of(text: str) -> TextKey:
     """Return the key of a text, be it one that no model takes."""
     data = text.encode("utf-8", "surrogatepass")

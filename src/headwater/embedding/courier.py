@@ -322,6 +322,7 @@ class Courier:
             Event.EMBEDDING_CALLED,
             {
                 "model": self.model.name,
+                "host": self.model.host,
                 "lane": call.lane.value,
                 "texts": len(call.texts),
                 "tokens": tokens,

@@ -25,7 +25,8 @@ class Description(msgspec.Struct, frozen=True):
     `fingerprint` changes whenever the vectors would: provider, model, revision, dimensions, prefix, normalisation.
     `max_text_tokens` and `max_call_tokens` are what the service takes of a text and of a call, counted by its own
     tokenizer; None: it has no such limit, or does not say. `witnessed`: somebody else may swap what answers, so probes
-    have to show that it is still the same model; not where the fingerprint covers the weights.
+    have to show that it is still the same model; not where the fingerprint covers the weights. `host`: where it is
+    asked; empty for a model that runs here.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Description(msgspec.Struct, frozen=True):
     max_text_tokens: int | None = None
     max_call_tokens: int | None = None
     witnessed: bool = True
+    host: str = ""
 
 
 class Allowance(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from headwater.clock import Clock
+from headwater.embedding.cache import Kept
 from headwater.embedding.courier import Refused
 from headwater.embedding.gateway import Gateway
 from headwater.engine.commit import Positions
@@ -42,7 +43,7 @@ _Step = tuple[Job, Write | Mark, Counts]
 class Applier:
     """Settles chains in one index generation."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that settling takes, each by its name)
         self,
         index: IndexWriter,
         recipe: Recipe,
@@ -52,8 +53,10 @@ class Applier:
         patience: Patience,
         offload: Offload[list[Draft | Reject]],
         positions: Positions,
+        kept: Kept | None = None,
     ) -> None:
         self._index = index
+        self._kept = kept
         self._recipe = recipe
         self._gateway = gateway
         self._clock = clock
@@ -132,9 +135,14 @@ class Applier:
         texts = {key[0]: text for _, drafted in drafts for key, text in drafted.needs.items()}
         held = await self._patience.call(lambda: self._index.vectors(list(texts))) if texts else {}
         missing = [digest for digest in texts if digest not in held]
+        if self._kept is not None and missing:
+            held = {**held, **await self._kept.get({digest: texts[digest] for digest in missing})}
+            missing = [digest for digest in missing if digest not in held]
         embedded = await self._gateway.embed([texts[digest] for digest in missing])
         self.usage += embedded.usage
         answers = dict(zip(missing, embedded.answers, strict=True))
+        if self._kept is not None:
+            await self._kept.put({texts[key]: it for key, it in answers.items() if isinstance(it, bytes)})
         return self._complete(drafts, held, answers, dict(zip(missing, embedded.tokens, strict=True)))
 
     def _complete(

@@ -10,6 +10,7 @@ whatever one of them returns is absorbed here, in one place, so that nothing nee
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import cmp_to_key, partial
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import msgspec
 
 from headwater.clock import Clock
+from headwater.embedding.cache import Kept
 from headwater.embedding.gateway import Gateway
 from headwater.engine.apply import Applier, Offload, screen
 from headwater.engine.commit import Frontier, Positions
@@ -60,7 +62,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Parts(msgspec.Struct, frozen=True):
-    """What the loop works with: one stream's log and recipe, one index generation, one model."""
+    """What the loop works with: one stream's log and recipe, one index generation, one model, and what was paid for."""
 
     reader: LogReader
     decode: Decode
@@ -68,6 +70,7 @@ class Parts(msgspec.Struct, frozen=True):
     gateway: Gateway
     index: IndexWriter
     epochs: tuple[Epoch, ...]
+    kept: Kept | None = None
 
 
 class Loop:
@@ -101,6 +104,7 @@ class Loop:
             patience=patience,
             offload=offload,
             positions=self._positions,
+            kept=parts.kept,
         )
         self._ordering = Ordering()
         self._rejections = Rejections()
@@ -346,13 +350,30 @@ class Loop:
         self._usage = usage
         self._let_go(receipt.place for receipt, _ in receipts)
         self._frontier.commit(settlement.frontier)
-        self._emit(Event.CHANGES_SETTLED, {"changes": len(receipts)})
+        self._emit(Event.CHANGES_SETTLED, _told([receipt for receipt, _ in receipts]))
 
     def _let_go(self, places: Iterable[Place]) -> None:
         """These may be retaken again. Before their receipts are in the log, their letters still ask for it."""
         if self._retaken:
             for place in places:
                 self._retaken.pop(place, None)
+
+
+#: What a search finds after its change: what took away or did nothing has no freshness.
+_SHOWN = frozenset({Outcome.INDEXED, Outcome.PAYLOAD_ONLY, Outcome.DELETED})
+
+
+def _told(receipts: Sequence[Receipt]) -> dict[str, Any]:
+    """Say what was settled: the outcomes, and how old each change was when a search could find it."""
+    return {
+        "changes": len(receipts),
+        "outcomes": Counter(receipt.outcome.value for receipt in receipts),
+        "freshness_s": [
+            (it.applied_us - it.changed_us) / 1e6
+            for it in receipts
+            if it.outcome in _SHOWN and it.applied_us and it.changed_us
+        ],
+    }
 
 
 def _newest_first(changes: Sequence[Waiting]) -> tuple[Waiting, ...]:

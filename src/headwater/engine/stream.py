@@ -6,7 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 
+from headwater.embedding.cache import Cache
 from headwater.embedding.courier import Courier
+from headwater.embedding.gateway import WhenTooLong
 from headwater.engine.ordering import Waiting
 from headwater.indexes.port import IndexCatalogue, IndexWriter
 from headwater.log.port import Ledger, LogHistory, LogReader, Registry
@@ -35,6 +37,9 @@ class StreamPorts(msgspec.Struct, frozen=True):
     recipe: Callable[[int], Recipe]
     decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
     source: Source | None = None
+    when_too_long: WhenTooLong = WhenTooLong.DEAD
+    cache: Cache | None = None
+    tenant: str = ""
     rescan_s: float = 10.0
     generation: int = 1
     offsets_apart: bool = False

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from headwater.clock import Clock, Dice, Ids
+from headwater.embedding.cache import Kept, Space
 from headwater.embedding.witness import INCIDENTS
 from headwater.engine.apply import Offload
 from headwater.engine.feeding import Feed
@@ -175,6 +176,8 @@ class StreamWorker:
 
     def _loop(self, reader: LogReader, opening: Opening, recipe: Recipe, gateway: WatchedGateway) -> Loop:
         ports, machine = self._ports, self._machine
+        model = ports.courier.model
+        space = Space(ports.tenant, model.fingerprint, model.dimensions)
         parts = Parts(
             reader=reader,
             decode=lambda record: ports.decode(record, opening.epochs),
@@ -182,6 +185,7 @@ class StreamWorker:
             gateway=gateway,
             index=ports.writer,
             epochs=opening.epochs,
+            kept=Kept(ports.cache, space) if ports.cache else None,
         )
         return Loop(
             parts,

@@ -97,7 +97,7 @@ class WatchedGateway(Gateway):
     """A gateway that embeds nothing before the witness passed the model."""
 
     def __init__(self, ports: StreamPorts, patience: Patience, witness: ModelWitness) -> None:
-        super().__init__(ports.courier, ports.name, patience)
+        super().__init__(ports.courier, ports.name, patience, when_too_long=ports.when_too_long)
         self._passed = witness.passed
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:

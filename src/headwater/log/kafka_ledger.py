@@ -1,15 +1,13 @@
 """What was settled, read from the topics of receipts and of dead letters.
 
-There is no index over receipts: what is asked of them is read from the first one on. Only their digests are kept
-meanwhile, 8 bytes each, to count none twice.
+There is no index over receipts: what is asked of them is read from the first one on. Sums are kept, with a digest of
+each receipt, 8 bytes, to count none twice: whoever asks for them again reads only what came since.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from hashlib import blake2b
 
-import numpy as np
 from confluent_kafka.cimpl import Message
 
 from headwater.clock import Clock, Ids
@@ -23,16 +21,16 @@ from headwater.log.kafka_records import (
     connect_headers,
     decode_event,
     decode_receipt,
-    decode_usage,
     encode_event,
     receipt_key,
 )
 from headwater.log.kafka_registry import KafkaRegistry
+from headwater.log.kafka_sums import Read, Sums
 from headwater.log.port import Totals
-from headwater.log.rules import FRESH
+from headwater.log.rules import FRESH, first_day
 from headwater.model.change import Record
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadLetter, DeadState, Receipt, Usage
+from headwater.model.receipt import DeadLetter, DeadState, Receipt
 from headwater.model.version import Version
 
 
@@ -82,6 +80,7 @@ class KafkaLedger:
         self._stream, self._generation = owner
         self._clock = clock
         self._ids = ids
+        self._sums = Sums()
 
     def __repr__(self) -> str:
         return f"KafkaLedger({self._stream!r}, generation {self._generation})"
@@ -115,17 +114,15 @@ class KafkaLedger:
                 yield receipt.settled_us, receipt.changed_us, receipt.applied_us
 
     async def totals(self) -> Totals:
-        seen: dict[Outcome, _Digests] = {}
-        paid: dict[str, Usage] = {}
-        async for record in self._records():
-            if record.key:
-                receipt = decode_receipt(record.value or b"", self._generation)
-                if receipt:
-                    seen.setdefault(receipt.outcome, _Digests()).add(receipt)
-            elif settled := decode_usage(record.value or b"", self._generation):
-                paid.setdefault(settled.settlement, settled.usage)
-        outcomes = {str(outcome): digests.count() for outcome, digests in seen.items()}
-        return Totals(outcomes, sum(paid.values(), start=Usage()))
+        sums = self._sums
+        for partition, marks in (await self._receipts.watermarks()).items():
+            start = sums.next(partition, marks.low)
+            if start < marks.high:
+                read = Read(self._generation)
+                async for record in self._receipts.read(partition, start, marks.high):
+                    read.take(record)
+                sums.add(partition, marks.high, read)
+        return sums.totals(first_day(self._clock.now_us()))
 
     async def _records(self) -> AsyncIterator[Record]:
         for partition, marks in (await self._receipts.watermarks()).items():
@@ -158,17 +155,3 @@ class KafkaLedger:
 
 #: How many receipts are looked through at first for each one that is asked for: most are about freshness.
 _WINDOW = 4
-
-
-class _Digests:
-    """Counts receipts, each once. What tells one from another is held as 8 bytes."""
-
-    def __init__(self) -> None:
-        self._new = bytearray()
-
-    def add(self, receipt: Receipt) -> None:
-        key = f"{receipt.version} {receipt.place.partition} {receipt.recipe} {receipt.revision}"
-        self._new += blake2b(key.encode(), digest_size=8).digest()
-
-    def count(self) -> int:
-        return len(np.unique(np.frombuffer(self._new, dtype=np.uint64)))

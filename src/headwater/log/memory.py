@@ -16,7 +16,7 @@ import msgspec
 from headwater.clock import Clock, Ids
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import Batch, SourcePosition, Totals, Watermarks
-from headwater.log.rules import FRESH, moved, partition_of, take_turns
+from headwater.log.rules import FRESH, day_of, first_day, moved, partition_of, take_turns
 from headwater.model.change import Outgoing, Record
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage
@@ -90,7 +90,7 @@ class _Books:
     def __init__(self) -> None:
         self.receipts: dict[_Key, Receipt] = {}
         self.outcomes: dict[str, int] = {}
-        self.usage = Usage()
+        self.usage: dict[int, Usage] = {}  # by day
         self.dead: dict[tuple[str, Version], DeadLetter] = {}
 
     def enter(self, receipt: Receipt) -> bool:
@@ -279,10 +279,11 @@ class MemoryReader:
         books = self._stream.books.setdefault(self._generation, _Books())
         fresh = [books.enter(receipt) for receipt in settlement.receipts]
         # A settlement whose receipts are all known is a repeat: what it cost was counted the first time.
+        now_us = self._log.clock.now_us()
         if any(fresh) or not fresh:
-            books.usage += settlement.usage
+            books.usage[day_of(now_us)] = books.usage.get(day_of(now_us), Usage()) + settlement.usage
         for receipt in settlement.receipts:
-            books.judge(receipt, self._generation, self._log.clock.now_us())
+            books.judge(receipt, self._generation, now_us)
         for partition, offset in settlement.frontier.items():
             self.group.committed[partition] = max(offset, self.group.committed.get(partition, 0))
 
@@ -387,7 +388,9 @@ class MemoryLedger:
         return list(islice(pairs, last))
 
     async def totals(self) -> Totals:
-        return Totals(dict(self._books.outcomes), self._books.usage)
+        books, first = self._books, first_day(self._log.clock.now_us())
+        daily = {day: usage for day, usage in books.usage.items() if day >= first}
+        return Totals(dict(books.outcomes), sum(books.usage.values(), start=Usage()), daily)
 
     async def dead(self, states: frozenset[DeadState]) -> list[DeadLetter]:
         letters = [letter for letter in self._books.dead.values() if letter.state in states]

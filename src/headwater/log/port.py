@@ -140,10 +140,15 @@ class LogHistory(Protocol):
 
 
 class Totals(msgspec.Struct, frozen=True):
-    """Sums over all that was settled of one stream: receipts by outcome, and what the model was asked for."""
+    """Sums over all that was settled of one stream: receipts by outcome, and what the model was asked for.
+
+    `daily` has the usage of each of the last days (`rules.DAYS`), by the day on which it was settled: days are counted
+    from the Unix epoch, and are those of UTC. A day without usage may be missing.
+    """
 
     outcomes: dict[str, int]
     usage: Usage
+    daily: Mapping[int, Usage] = {}
 
 
 class Ledger(Protocol):
@@ -158,7 +163,7 @@ class Ledger(Protocol):
         ...
 
     async def totals(self) -> Totals:
-        """Return the sums."""
+        """Return the sums. Whoever asks the same ledger again pays for no more than what came since."""
         ...
 
     async def dead(self, states: frozenset[DeadState]) -> list[DeadLetter]:

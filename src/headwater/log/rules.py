@@ -15,6 +15,20 @@ REBUILD = "Build a new index from the log, or restore a newer backup of the inde
 #: The outcomes that made a change searchable, or took it away from search: those that freshness is about.
 FRESH = frozenset({Outcome.INDEXED, Outcome.UNCHANGED, Outcome.PAYLOAD_ONLY, Outcome.DELETED, Outcome.FILTERED})
 
+#: A ledger tells the usage of so many days one by one: those of any calendar month, until well after its end.
+DAYS = 62
+_DAY_US = 86_400_000_000
+
+
+def day_of(time_us: int) -> int:
+    """Return the day of UTC that a time lies in, counted from the Unix epoch."""
+    return time_us // _DAY_US
+
+
+def first_day(now_us: int) -> int:
+    """Return the first of the days whose usage is told one by one."""
+    return day_of(now_us) - DAYS + 1
+
 
 def partition_of(key: bytes, partitions: int) -> int:
     """Return the partition of a key. Part of what a log's file means: it never changes."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from headwater.log.rules import FRESH, moved
+from headwater.log.rules import FRESH, day_of, moved
 from headwater.log.sqlite_schema import name_digest, secret
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadState, Receipt, Usage
@@ -36,7 +36,7 @@ class Books:
         """Write what is not written yet. A settlement whose receipts are all known costs nothing again."""
         fresh = self._enter(receipts)
         if fresh or not receipts:
-            self._add(usage)
+            self._add(usage, day_of(now_us))
         self._judge(receipts, now_us)
 
     def _enter(self, receipts: Sequence[Receipt]) -> int:
@@ -82,13 +82,15 @@ class Books:
             self._heads[partition] = (row[0], row[1]) if row else (0, b"")
         return self._heads[partition]
 
-    def _add(self, usage: Usage) -> None:
+    def _add(self, usage: Usage, day: int) -> None:
         if usage == Usage():
             return
         self._connection.execute(
-            "INSERT INTO log_usage VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls,"
-            " texts = texts + excluded.texts, tokens = tokens + excluded.tokens, reused = reused + excluded.reused",
-            (*self._owner, *msgspec.structs.astuple(usage)),
+            "INSERT INTO log_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, texts = texts + excluded.texts,"
+            " tokens = tokens + excluded.tokens, reused = reused + excluded.reused,"
+            " replay_tokens = replay_tokens + excluded.replay_tokens",
+            (*self._owner, day, *msgspec.structs.astuple(usage)),
         )
 
     def _judge(self, receipts: Iterable[Receipt], now_us: int) -> None:

@@ -7,6 +7,7 @@ from sqlite3 import Connection
 import msgspec
 
 from headwater.log.port import Totals
+from headwater.log.rules import first_day
 from headwater.log.sqlite_books import letter_key, move_letter
 from headwater.log.sqlite_schema import LogFile, find_stream, name_digest, secret
 from headwater.model.receipt import DeadLetter, DeadState, Receipt, Usage
@@ -22,6 +23,7 @@ class SqliteLedger:
 
     def __init__(self, file: LogFile, stream: str, generation: int) -> None:
         self._file = file.open()
+        self._clock = file.clock
         self._stream = stream
         self._generation = generation
 
@@ -52,15 +54,21 @@ class SqliteLedger:
         return [(receipt.changed_us, receipt.applied_us) for receipt in receipts]
 
     async def totals(self) -> Totals:
+        first = first_day(self._clock.now_us())
+
         def read(connection: Connection) -> Totals:
             owner = self._owner(connection)
             counts = connection.execute(
                 "SELECT outcome, count FROM log_outcome WHERE stream = ? AND generation = ?", owner
             ).fetchall()
             usage = connection.execute(
-                "SELECT calls, texts, tokens, reused FROM log_usage WHERE stream = ? AND generation = ?", owner
-            ).fetchone()
-            return Totals(dict(counts), Usage(*usage) if usage else Usage())
+                "SELECT day, calls, texts, tokens, reused, replay_tokens FROM log_usage"
+                " WHERE stream = ? AND generation = ?",
+                owner,
+            ).fetchall()
+            days = {day: Usage(*sums) for day, *sums in usage}
+            daily = {day: used for day, used in days.items() if day >= first}
+            return Totals(dict(counts), sum(days.values(), start=Usage()), daily)
 
         return await self._file.read(read)
 

@@ -11,7 +11,25 @@ from headwater.clock import Clock, Ids
 from headwater.database import Database, Schema
 from headwater.errors import Misconfigured
 
-VERSION = 1
+VERSION = 2
+
+# What the model was asked for, by the day of the settlement. Day 0 holds what version 1 added up: it knew no days.
+_USAGE = """
+CREATE TABLE log_usage (
+    stream INTEGER NOT NULL, generation INTEGER NOT NULL, day INTEGER NOT NULL,
+    calls INTEGER NOT NULL, texts INTEGER NOT NULL, tokens INTEGER NOT NULL, reused INTEGER NOT NULL,
+    replay_tokens INTEGER NOT NULL,
+    PRIMARY KEY (stream, generation, day)
+) STRICT, WITHOUT ROWID"""
+
+_UPGRADES = {
+    1: (
+        "ALTER TABLE log_usage RENAME TO log_usage_1",
+        _USAGE,
+        "INSERT INTO log_usage SELECT stream, generation, 0, calls, texts, tokens, reused, 0 FROM log_usage_1",
+        "DROP TABLE log_usage_1",
+    )
+}
 
 # Records are an ordinary table with an index beside it: without a rowid, kilobyte values spill into overflow pages;
 # measured: 2.3 times slower to append, and 3.7 times the size.
@@ -73,11 +91,6 @@ CREATE TABLE log_outcome (
     stream INTEGER NOT NULL, generation INTEGER NOT NULL, outcome TEXT NOT NULL, count INTEGER NOT NULL,
     PRIMARY KEY (stream, generation, outcome)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE log_usage (
-    stream INTEGER NOT NULL, generation INTEGER NOT NULL,
-    calls INTEGER NOT NULL, texts INTEGER NOT NULL, tokens INTEGER NOT NULL, reused INTEGER NOT NULL,
-    PRIMARY KEY (stream, generation)
-) STRICT, WITHOUT ROWID;
 -- The key's order is that of `Ledger.dead`: the oldest version first.
 CREATE TABLE log_dead (
     stream INTEGER NOT NULL, generation INTEGER NOT NULL,
@@ -104,8 +117,8 @@ class LogFile(NamedTuple):
     def open(self) -> Database:
         """Return a connection of its own. Nothing happens to the file until it is used."""
         values = f"1, '{self.ids.identity()}', x'{self.ids.secret().hex()}', {self.clock.now_us()}"
-        tables = (*_TABLES.split(";"), f"INSERT INTO log_file VALUES ({values})")
-        return Database(self.path, Schema("log", VERSION, tables), create=self.create)
+        tables = (*_TABLES.split(";"), _USAGE, f"INSERT INTO log_file VALUES ({values})")
+        return Database(self.path, Schema("log", VERSION, tables, _UPGRADES), create=self.create)
 
 
 def find_stream(connection: sqlite3.Connection, name: str) -> tuple[int, int] | None:

@@ -51,16 +51,25 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 
 
 class Usage(msgspec.Struct, frozen=True, gc=False):
-    """What the embedding model was asked for: calls, texts and tokens; and vectors that had not to be asked for."""
+    """What the embedding model was asked for: calls, texts and tokens; and vectors that had not to be asked for.
+
+    `replay_tokens` are those of the tokens that the replay lane paid for; the others are of live changes. What they
+    cost is written nowhere: tokens are facts, their price is configuration.
+    """
 
     calls: int = 0
     texts: int = 0
     tokens: int = 0
     reused: int = 0
+    replay_tokens: int = 0
 
     def __sub__(self, other: Usage) -> Usage:
         return Usage(
-            self.calls - other.calls, self.texts - other.texts, self.tokens - other.tokens, self.reused - other.reused
+            self.calls - other.calls,
+            self.texts - other.texts,
+            self.tokens - other.tokens,
+            self.reused - other.reused,
+            self.replay_tokens - other.replay_tokens,
         )
 
     def __add__(self, other: Usage) -> Usage:
@@ -69,6 +78,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             self.texts + other.texts,
             self.tokens + other.tokens,
             self.reused + other.reused,
+            self.replay_tokens + other.replay_tokens,
         )
 
 

@@ -26,10 +26,15 @@ _LEVELS = {
     Event.CHANGES_SETTLED: logging.DEBUG,  # one a commit: progress says it better
     Event.INCIDENT_RAISED: logging.ERROR,
     Event.BUDGET_REACHED: logging.WARNING,
+    Event.CACHE_AWAY: logging.WARNING,
     Event.LOG_MEASURED: logging.DEBUG,  # one a second
     Event.EMBEDDING_CALLED: logging.DEBUG,  # one a call to the model
     Event.WRITES_REFUSED: logging.DEBUG,  # what the fence is for: nothing is wrong
 }
+
+
+#: Fields for metrics: a line would not be readable with them.
+_MEASURED = frozenset({"freshness_s", "outcomes"})
 
 
 def log_events(write: Callable[[str], None], form: LogFormat, clock: Clock, *, verbose: bool = False) -> Emit:
@@ -48,7 +53,8 @@ def log_events(write: Callable[[str], None], form: LogFormat, clock: Clock, *, v
     )
 
     def emit(event: Event, fields: dict[str, Any]) -> None:
-        logger.log(_LEVELS.get(event, logging.INFO), event.value, **fields)
+        told = {name: value for name, value in fields.items() if name not in _MEASURED}
+        logger.log(_LEVELS.get(event, logging.INFO), event.value, **told)
 
     return emit
 

@@ -29,6 +29,7 @@ class Event(StrEnum):
     EMBEDDING_CALLED = "embedding.called"
     INCIDENT_RAISED = "incident.raised"
     INCIDENT_ENDED = "incident.ended"
+    CACHE_AWAY = "cache.away"
     BUDGET_REACHED = "budget.reached"
 
 

@@ -43,8 +43,8 @@ class EmbedSettings(Section):
     model: Annotated[str, checked(_model), Written("name")] = Field(
         default="static",
         description="`static` is built in; `onnx/all-MiniLM-L6-v2` is better and runs here too; `hash` is for tests "
-        "and measuring and knows no meaning; `PROVIDER/MODEL` is a service's: `openai` (and whatever speaks its protocol), `azure`, `tei`, `ollama`, `cohere`, `voyage`, or a "
-        "provider that a package brings.",
+        "and measuring and knows no meaning; `PROVIDER/MODEL` is a service's: `openai` (and whatever speaks its "
+        "protocol), `azure`, `tei`, `ollama`, `cohere`, `voyage`, or a provider that a package brings.",
     )
     url: Url | None = Field(default=None, description="Where the service is; the provider's own address if left out.")
     key: Secret | None = Field(default=None, description="The key of the account; better as `${env:NAME}`.")

@@ -13,8 +13,10 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from headwater.clock import SystemClock
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import SourcePosition, Watermarks
+from headwater.log.rules import day_of
 from headwater.model.change import Outgoing
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage
@@ -285,8 +287,27 @@ class SettleContract(Contract):
     async def test_usage_counts_without_receipts(self, bench: Bench) -> None:
         reader = bench.reader()
         await reader.settle(Settlement({}, (), Usage(1, 1, 1, 0)))
-        await reader.settle(Settlement({}, (), Usage(1, 1, 1, 5)))
-        assert (await bench.ledger().totals()).usage == Usage(2, 2, 2, 5)
+        await reader.settle(Settlement({}, (), Usage(1, 1, 1, 5, 1)))
+        assert (await bench.ledger().totals()).usage == Usage(2, 2, 2, 5, 1)
+
+    @played
+    async def test_usage_is_told_by_the_day_on_which_it_was_settled(self, bench: Bench) -> None:
+        first, second = await bench.fill("a", "b")
+        reader, ledger = bench.reader(), bench.ledger()
+        await bench.drain(reader)
+        days = {day_of(SystemClock().now_us())}
+        await reader.settle(Settlement({0: 1}, (receipt(first),), Usage(1, 2, 3, 4)))
+        days.add(day_of(SystemClock().now_us()))  # midnight may pass at any time
+        assert (await ledger.totals()).daily.keys() <= days
+        repeated = Settlement({0: 1}, (receipt(first),), Usage(7, 7, 7, 7))
+        for settlement in (repeated, Settlement({0: 2}, (receipt(second),), Usage(1, 1, 5, 0, 5))):
+            await reader.settle(settlement)
+        days.add(day_of(SystemClock().now_us()))
+        totals = await ledger.totals()
+        assert totals.daily.keys() <= days
+        assert sum(totals.daily.values(), start=Usage()) == totals.usage == Usage(2, 3, 8, 4, 5)
+        assert totals.outcomes == {"indexed": 2}
+        assert await bench.ledger().totals() == totals
 
     @played
     async def test_a_zombie_writes_nothing(self, bench: Bench) -> None:
@@ -577,7 +598,7 @@ class LedgerContract(Contract):
         assert await ledger.freshness(5) == []
         assert await ledger.dead(EVERY_STATE) == []
         totals = await ledger.totals()
-        assert (totals.outcomes, totals.usage) == ({}, Usage())
+        assert (totals.outcomes, totals.usage, totals.daily) == ({}, Usage(), {})
         assert not await ledger.move("a", Version(1, 0, 0, 0), DeadState.OPEN, DeadState.RETRYING)
 
     @played

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from headwater.embedding.answers import check
 from headwater.embedding.courier import Courier, Refused
-from headwater.embedding.gateway import Embeddings, Gateway
+from headwater.embedding.gateway import Embeddings, Gateway, WhenTooLong
 from headwater.embedding.port import PROBE, Description, Embedded, Purpose
+from headwater.embedding.splitting import halves
 from headwater.errors import Denied, Halt, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
 from headwater.observability.signals import Event
@@ -82,10 +83,10 @@ class Bench:
         assert event is Event.EMBEDDING_CALLED
         self.calls_told.append(fields["outcome"])
 
-    def embed(self, *texts: str) -> tuple[list[bytes | Refused], Usage]:
+    def embed(self, *texts: str, when_too_long: WhenTooLong = WhenTooLong.DEAD) -> tuple[list[bytes | Refused], Usage]:
         async def go() -> Embeddings:
             courier = Courier(self.model, self.clock, SeededDice(1), emit=self._hear)
-            gateway = Gateway(courier, "s", self.patience)
+            gateway = Gateway(courier, "s", self.patience, when_too_long=when_too_long)
             try:
                 return await asyncio.wait_for(gateway.embed(texts), self._patience_s)
             finally:
@@ -285,13 +286,50 @@ def test_a_call_that_fails_once_is_no_outage() -> None:
     assert bench.calls_told == ["failed", "rate_limited", "answered"]
 
 
-def test_a_text_that_is_too_long_is_said_to_be() -> None:
-    def measure(texts: Sequence[str]) -> Embedded:
-        for index, text in enumerate(texts):
-            if len(text) > 60:
-                raise TooLong("too long", index)
+def measure(texts: Sequence[str]) -> Embedded:
+    """Take texts of 60 characters at most."""
+    for index, text in enumerate(texts):
+        if len(text) > 60:
+            raise TooLong("too long", index)
+    return plain(texts)
+
+
+def test_a_text_that_is_too_long_is_split_into_parts_that_the_model_takes() -> None:
+    bench = Bench(Model(measure))
+    text = "a " * 60 + "b" * 50
+    answers, usage = bench.embed("b", text, when_too_long=WhenTooLong.SPLIT)
+    assert answers[0] == expected("b")
+    parts = [it for call in bench.model.calls for it in call if len(it) <= 60 and it not in ("b", PROBE)]
+    assert "".join(sorted(parts, key=text.find)) == text
+    together = sum(len(part) * np.asarray(vector(part)) for part in parts)
+    assert isinstance(answers[1], bytes)
+    assert np.frombuffer(answers[1], "<f4") == pytest.approx(together / np.linalg.norm(together), abs=1e-6)
+    assert usage.texts == 1 + len(parts)
+
+
+def test_what_no_part_of_is_taken_stays_refused() -> None:
+    def refuse_long(texts: Sequence[str]) -> Embedded:
+        if texts != [PROBE]:
+            raise TooLong("too long", 0)
         return plain(texts)
 
+    assert Bench(Model(refuse_long)).embed("abcd", when_too_long=WhenTooLong.SPLIT)[0] == [Refused("too long", True)]
+
+
+def test_a_stream_may_refuse_to_go_on_with_a_text_that_is_too_long() -> None:
+    with pytest.raises(Halt, match="text-too-long"):
+        Bench(Model(measure)).embed("a" * 61, "b", when_too_long=WhenTooLong.REFUSE)
+
+
+@given(st.text(min_size=2))
+def test_halves_are_the_whole_and_both_are_shorter(text: str) -> None:
+    one, other = halves(text)
+    assert one + other == text
+    assert one
+    assert other
+
+
+def test_a_text_that_is_too_long_is_said_to_be() -> None:
     assert Bench(Model(measure)).embed("a" * 61, "b")[0] == [Refused("too long", too_long=True), expected("b")]
 
 

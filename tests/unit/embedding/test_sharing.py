@@ -59,6 +59,22 @@ def test_the_first_worker_has_all_but_the_pool_once_it_is_written() -> None:
     assert (move.proposal.members["a"].share, move.then) == (1 - POOL, 1 - POOL)
 
 
+def test_what_is_returned_is_only_used_up() -> None:
+    mine, other = Member(share=0.9, wish=1.0), Member(share=0.05, wish=1.0)
+    use = 0.7000001
+    move = Stake("a", 60.0).decide(Division(members={"a": mine, "b": other}), 0.0, Need(use, 1.0), 0.0)
+    assert move.proposal is not None
+    assert use <= move.proposal.members["a"].share <= use + 1e-6
+    assert (move.share, move.then) == pytest.approx(((1 - POOL) / 2, (1 - POOL) / 2))
+
+
+def test_the_pool_is_not_borrowed() -> None:
+    mine, other = Member(share=0.3, wish=1.0), Member(share=0.65)
+    move = Stake("a", 60.0).decide(Division(members={"a": mine, "b": other}), 0.0, HUNGRY, 0.0)
+    assert move.proposal is not None
+    assert move.proposal.members["a"].share == pytest.approx(0.35 - POOL, abs=2e-6)
+
+
 def test_nobody_else_is_touched_but_asked() -> None:
     other = Member(share=0.7, wish=0.3, use=0.2, beat=9)
     move = Stake("a", 60.0).decide(Division(serial=4, members={"b": other}), 0.0, HUNGRY, 0.0)
@@ -151,6 +167,14 @@ def test_a_borrower_looks_decides_and_writes_and_leaves() -> None:
         assert (await shares.read("account")).members == {"me": Member(share=0.0, beat=2, asked=True)}
 
     simulate(main)
+
+
+def test_the_nearest_limit_is_what_is_told_and_what_is_known_stays() -> None:
+    budget = Budget(requests=4, tokens=1_000)
+    budget.book(10, 10, 0.0)
+    assert budget.need(0.0).use == 0.25
+    budget.learn(9, 9)
+    assert (budget.requests.limit, budget.tokens.limit) == (4, 1_000)
 
 
 def test_a_worker_of_its_own_has_no_end_to_its_share() -> None:

@@ -90,6 +90,19 @@ def test_of_many_that_open_it_at_once_one_upgrades_it(old: Path) -> None:
     assert said < set(names)
 
 
+def test_who_finds_it_upgraded_leaves_it(old: Path) -> None:
+    """Between a look at the version and the upgrade another process may have been faster."""
+
+    async def upgrade() -> None:
+        database = SqliteCatalogue(old)._database
+        for _ in range(2):
+            await database.write(database._make)
+        await database.close()
+
+    asyncio.run(upgrade())
+    assert version(old) == [("index", SCHEMA.version)]
+
+
 def test_one_of_a_later_version_is_refused(old: Path) -> None:
     with closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE headwater_schema SET version = ?", (SCHEMA.version + 1,))

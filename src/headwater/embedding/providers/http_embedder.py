@@ -203,6 +203,7 @@ class HttpEmbedder:
             max_characters=facts.max_characters,
             max_text_tokens=options.max_text_tokens or facts.max_text_tokens,
             max_call_tokens=options.max_call_tokens or facts.max_call_tokens,
+            host=self._service.host,
         )
 
 

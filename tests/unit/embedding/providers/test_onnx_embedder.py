@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load
 from tokenizers import Tokenizer
 
-from headwater.embedding.port import Counts, Purpose
+from headwater.embedding.port import Purpose
 from headwater.embedding.providers import onnx
 from headwater.embedding.providers.onnx import ModelFiles, OnnxEmbedder, runs
 from headwater.errors import Reject, TooLong, Unreachable
@@ -159,7 +159,7 @@ def test_tokens_are_counted_as_a_call_counts_them(embedder: OnnxEmbedder) -> Non
     assert embedder.count("") == 2, "the special ones"
     assert embedder.count("water " * 1000) == 1002, "longer than it takes"
     assert embedder.count("half: \ud83d") == embedder.count("half: ?")
-    assert isinstance(embedder, Counts)
+    assert callable(embedder.count)
     assert asyncio.run(embedder.embed(TEXTS)).tokens == sum(map(embedder.count, TEXTS))
 
 
