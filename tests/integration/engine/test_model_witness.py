@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from headwater.embedding.port import PROBE, Description, Embedded, Purpose
-from headwater.embedding.witness import PROBES
+from headwater.embedding.witness import PROBES, tail_pair
 from headwater.engine.supervisor import End, Ended
 from headwater.errors import Halt, TooLong
 from headwater.observability.signals import Event
@@ -162,6 +162,27 @@ def test_what_is_under_way_is_given_up(tmp_path: Path) -> None:
     play("memory", tmp_path, story)
 
 
+def test_nothing_is_embedded_before_the_first_look_is_over(tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        service = Service()
+        await stream.say(("d", "AB"))
+        await once(stream, service)
+        quick = service.embed
+
+        async def embed(texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
+            if PROBES[1] in texts:
+                await stream.clock.sleep(5)
+            return await quick(texts, purpose)
+
+        service.embed = embed  # type: ignore[method-assign]  # the model as it is from now on
+        service.swapped = lambda text: text != PROBE
+        await stream.say(("d", "AC"))
+        assert incident(await once(stream, service)) == "model-drift"
+        assert await stream.shown() == {"d": "AB"}
+
+    play("memory", tmp_path, story)
+
+
 def test_one_that_cuts_makes_no_index_and_the_recipe_may_be_changed(tmp_path: Path) -> None:
     async def story(stream: Stream) -> None:
         service = Service()
@@ -178,10 +199,12 @@ def test_one_that_cuts_makes_no_index_and_the_recipe_may_be_changed(tmp_path: Pa
     play("memory", tmp_path, story)
 
 
-def test_one_that_refuses_long_texts_or_a_probe_is_honest(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", [PROBES[6], tail_pair(LONGEST)[1]], ids=["probe", "tail"])
+@pytest.mark.parametrize("takes", [LONGEST - 1, LONGEST])
+def test_one_that_refuses_long_texts_or_a_probe_is_honest(refused: str, takes: int, tmp_path: Path) -> None:
     async def story(stream: Stream) -> None:
         service = Service()
-        service.takes, service.refused = LONGEST - 1, PROBES[6]
+        service.takes, service.refused = takes, refused
         await stream.say(("d", "AB"))
         for text in ("AC", "AD"):
             assert (await once(stream, service)).end is End.DONE
