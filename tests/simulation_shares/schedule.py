@@ -46,7 +46,7 @@ def made(seed: int) -> World:
     random = Random(f"made {seed}")
     fixed, says = random.random() < 0.4, random.random() < 0.4
     service = Service(
-        requests=random.choice([60, 10_000]),
+        requests=random.choice([12, 10_000]),
         tokens=1_000,
         window_s=WINDOW_S,
         fixed=fixed,
