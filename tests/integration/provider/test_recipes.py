@@ -65,6 +65,7 @@ def test_every_poison_becomes_a_dead_letter_and_nothing_else_does(tmp_path: Path
     notes.publish(*texts)
     notes.cli("run", "--once")
     assert {it["id"] for it in notes.dead()} == {"n7", "n8", "n50"}
+    service.behave(shares={})
     assert len(notes.found("tea")) == 50
     assert notes.verified()
 
