@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Callable
 
 from bench import (
     freshness,
+    gateway_cost,
+    gateway_lanes,
+    gateway_speed,
     incremental,
     kafka_backlog,
     kafka_loading,
@@ -21,7 +25,7 @@ from bench.report import Figure, report
 
 
 def main() -> int:
-    measurements = {
+    measurements: dict[str, Callable[[], list[Figure]]] = {
         "memory": lambda: asyncio.run(memory.measure()),
         "static": lambda: asyncio.run(loading.measure("static", ">= 0.8")),
         "hash": _hash,
@@ -33,6 +37,14 @@ def main() -> int:
         "kafka-loading": lambda: asyncio.run(kafka_loading.measure()),
         "kafka-workers": kafka_workers.measure,
         "kafka-backlog": kafka_backlog.measure,
+        "gateway-capacity": lambda: asyncio.run(gateway_speed.capacity()),
+        "gateway-budget": lambda: asyncio.run(gateway_speed.budget()),
+        "gateway-lending": lambda: asyncio.run(gateway_speed.lending()),
+        "gateway-storm": lambda: asyncio.run(gateway_speed.storm()),
+        "gateway-failing": lambda: asyncio.run(gateway_speed.failing()),
+        "gateway-cost": lambda: asyncio.run(gateway_cost.measure()),
+        "gateway-lanes": lambda: asyncio.run(gateway_lanes.freshness()),
+        "gateway-minimum": lambda: asyncio.run(gateway_lanes.minimum()),
     }
     chosen = sys.argv[1:] or list(measurements)
     figures: list[Figure] = []
