@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from headwater.log.kafka_records import decode_receipt, decode_usage
 from headwater.log.port import Totals
-from headwater.log.rules import day_of
 from headwater.model.change import Record
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import Receipt, Usage
+from headwater.model.receipt import Receipt, Usage, day_of
 
 
 class Read:

@@ -16,10 +16,10 @@ import msgspec
 from headwater.clock import Clock, Ids
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import Batch, SourcePosition, Totals, Watermarks
-from headwater.log.rules import FRESH, day_of, first_day, moved, partition_of, take_turns
+from headwater.log.rules import FRESH, first_day, moved, partition_of, take_turns
 from headwater.model.change import Outgoing, Record
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage
+from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage, day_of
 from headwater.model.registry import StreamState
 from headwater.model.version import Version
 

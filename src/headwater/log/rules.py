@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from headwater.model.change import Record
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadState
+from headwater.model.receipt import DeadState, day_of
 
 #: What a person can do about records that are gone and are needed.
 REBUILD = "Build a new index from the log, or restore a newer backup of the index"
@@ -17,12 +17,6 @@ FRESH = frozenset({Outcome.INDEXED, Outcome.UNCHANGED, Outcome.PAYLOAD_ONLY, Out
 
 #: A ledger tells the usage of so many days one by one: those of any calendar month, until well after its end.
 DAYS = 62
-_DAY_US = 86_400_000_000
-
-
-def day_of(time_us: int) -> int:
-    """Return the day of UTC that a time lies in, counted from the Unix epoch."""
-    return time_us // _DAY_US
 
 
 def first_day(now_us: int) -> int:

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from headwater.log.rules import FRESH, day_of, moved
+from headwater.log.rules import FRESH, moved
 from headwater.log.sqlite_schema import name_digest, secret
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadState, Receipt, Usage
+from headwater.model.receipt import DeadState, Receipt, Usage, day_of
 from headwater.model.version import Version
 
 ENCODER = msgspec.msgpack.Encoder()

@@ -82,6 +82,14 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
+DAY_US = 86_400_000_000
+
+
+def day_of(time_us: int) -> int:
+    """Return the day of UTC that a time lies in, counted from the Unix epoch. Usage is added up by days."""
+    return time_us // DAY_US
+
+
 class CaughtUp(msgspec.Struct, frozen=True):
     """How current an index is in one partition: at `at_us` all that the partition held lay before `offset`.
 

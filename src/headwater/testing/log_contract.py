@@ -16,10 +16,9 @@ import pytest
 from headwater.clock import SystemClock
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import SourcePosition, Watermarks
-from headwater.log.rules import day_of
 from headwater.model.change import Outgoing
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage
+from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage, day_of
 from headwater.model.registry import Epoch, StreamState
 from headwater.model.version import Place, Version
 from headwater.testing.log_bench import (
