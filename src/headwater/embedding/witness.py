@@ -34,6 +34,13 @@ DRIFT = 0.99
 #: a text does not.
 TAIL = 0.9999
 
+#: Without a new `revision` the new index would take the old model's vectors from a cache: they have its name.
+DRIFT_CURE = (
+    "Bring the old model back, or give this state of the model a name and the stream a new index "
+    "(`embed: {revision: ...}` and `index: sqlite:///another.db`): the log is replayed into it with the model that "
+    "answers now"
+)
+
 #: What `Halt.invariant` may be when a witness speaks.
 INCIDENTS = frozenset({"model-drift", "silent-truncation"})
 

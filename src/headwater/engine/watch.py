@@ -14,28 +14,32 @@ from headwater.clock import Clock
 from headwater.embedding.courier import Refused
 from headwater.embedding.gateway import Embeddings, Gateway
 from headwater.embedding.lanes import Lane
-from headwater.embedding.witness import DRIFT, PROBES, TAIL, cosine, encode, likeness, tail_pair
+from headwater.embedding.witness import DRIFT, DRIFT_CURE, PROBES, TAIL, cosine, encode, likeness, tail_pair
 from headwater.engine.stream import StreamPorts
 from headwater.errors import Halt
 from headwater.patience import Patience
 
 
 class ModelWitness:
-    """Looks at the model of one stream, in one session of its worker. `passed` is set once the model was found good.
-
-    A model that is not `witnessed` is not asked: it is good.
-    """
+    """Looks at the model of one stream, for one session of whoever writes. One that is not `witnessed` is good."""
 
     def __init__(self, ports: StreamPorts, patience: Patience) -> None:
         self._ports = ports
         self._patience = patience
-        self.passed = asyncio.Event()
+        self._passed = False
+        self._looking = asyncio.Lock()
+
+    async def ensure(self) -> None:
+        """Look, unless the model passed already. Raise as `ask` and `accept` do."""
+        if not self._passed:
+            async with self._looking:
+                if not self._passed:
+                    await self.accept(await self.ask())
 
     async def watch(self, every_s: float, clock: Clock) -> None:
         """Look now, if nobody did, and then again and again. Return never; raise as `ask` and `accept` do."""
+        await self.ensure()
         while True:
-            if not self.passed.is_set():
-                await self.accept(await self.ask())
             await clock.sleep(every_s)
             await self.accept(await self.ask())
 
@@ -76,7 +80,7 @@ class ModelWitness:
                 raise await self._drift(alike)
             if probes[0]:
                 ports.courier.trust(probes[0])
-        self.passed.set()
+        self._passed = True
 
     async def _drift(self, alike: float) -> Halt:
         ports = self._ports
@@ -88,19 +92,18 @@ class ModelWitness:
             f"{ports.courier.model.name} is not the model that index generation {ports.generation}, made {since}, was "
             f"built with: of the probes' vectors, kept and new, the least cosine is {alike:.3f}, at least {DRIFT} is "
             "expected. Nothing more is written",
-            "Bring the old model back, or set `index: sqlite:///another.db` for this stream and run again: the log is "
-            "replayed into it with the model that answers now",
+            DRIFT_CURE,
         )
 
 
 class WatchedGateway(Gateway):
-    """A gateway that embeds nothing before the witness passed the model."""
+    """A gateway that embeds nothing before its model passed."""
 
     def __init__(self, ports: StreamPorts, patience: Patience, witness: ModelWitness) -> None:
         super().__init__(ports.courier, ports.name, patience, when_too_long=ports.when_too_long)
-        self._passed = witness.passed
+        self._witness = witness
 
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         if texts:
-            await self._passed.wait()
+            await self._witness.ensure()
         return await super().embed(texts)

@@ -13,6 +13,7 @@ import pytest
 
 from headwater.embedding.port import PROBE, Description, Embedded, Purpose
 from headwater.embedding.witness import PROBES, tail_pair
+from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End, Ended
 from headwater.errors import Halt, TooLong
 from headwater.observability.signals import Event
@@ -254,9 +255,40 @@ def test_a_look_is_one_call(tmp_path: Path) -> None:
         await stream.clock.sleep(3.5)  # the first look, and one each second
         worker.stop()
         assert (await running).end is End.STOPPED
-        looks = [[text for text in call if text in PROBES] for call in service.calls]
-        assert len(looks) == 4
-        assert all(set(PROBES) == set(look) for look in looks)
+        assert len(service.calls) == 4
+        assert all(set(PROBES) < set(call) for call in service.calls)
+
+    play("memory", tmp_path, story)
+
+
+def test_an_idle_worker_looks_at_once(tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        service = Service()
+        await once(stream, service)
+        service.calls.clear()
+        worker = stream.worker(model=service, recipe=LongLetters)
+        running = asyncio.ensure_future(worker.run(once=False))
+        await stream.clock.sleep(0.5)
+        assert len(service.calls) == 1
+        worker.stop()
+        await running
+
+    play("memory", tmp_path, story)
+
+
+def test_of_many_that_wait_for_a_look_one_looks(tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        service = Service()
+        await once(stream, service)
+        service.calls.clear()
+        service.back.clear()
+        await stream.say(("d", "A"), ("e", "B"), ("f", "C"))
+        worker = stream.worker(model=service, recipe=LongLetters, limits=Limits(poll_wait_s=0.05, work_documents=1))
+        running = asyncio.ensure_future(worker.run(once=True))
+        await stream.clock.sleep(0.5)
+        service.back.set()
+        assert (await running).end is End.DONE
+        assert sum(PROBES[1] in call for call in service.calls) == 1
 
     play("memory", tmp_path, story)
 

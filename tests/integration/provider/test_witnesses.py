@@ -21,7 +21,7 @@ STREAM = """\
   {name}:
     index: sqlite:///{index}
     recipe:
-      embed: {{model: openai/fake-embedding, url: '{url}/v1'}}
+      embed: {{model: openai/fake-embedding, url: '{url}/v1', revision: '{revision}'}}
       chunk: {{size: 200, maximum: {maximum}}}
 """
 
@@ -32,12 +32,16 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
         yield cli
 
 
-def configure(cli: Cli, *streams: tuple[str, Provider], index: str = "{name}.db", maximum: int = 400) -> None:
+def configure(
+    cli: Cli, *streams: tuple[str, Provider], index: str = "{name}.db", maximum: int = 400, revision: str = "1"
+) -> None:
     parts = [
-        STREAM.format(name=name, index=index.format(name=name), url=service.url, maximum=maximum)
+        STREAM.format(name=name, index=index.format(name=name), url=service.url, maximum=maximum, revision=revision)
         for name, service in streams
     ]
-    cli.write("headwater.yaml", "log: sqlite:///log.db\nstreams:\n" + "".join(parts))
+    cli.write(
+        "headwater.yaml", "log: sqlite:///log.db\ncache: {url: 'sqlite:///cache.db'}\nstreams:\n" + "".join(parts)
+    )
 
 
 def publish(cli: Cli, stream: str, **texts: str) -> None:
@@ -48,6 +52,10 @@ def publish(cli: Cli, stream: str, **texts: str) -> None:
 def exported(cli: Cli, stream: str) -> str:
     """Return all that the index holds, vectors too."""
     return cli("export", stream, "--deleted", "--vectors").stdout
+
+
+def vectors(lines: str) -> set[str]:
+    return {json.dumps(chunk["vector"]) for line in lines.splitlines() for chunk in json.loads(line)["chunks"]}
 
 
 def present(cli: Cli, stream: str) -> set[str]:
@@ -65,21 +73,23 @@ def calls(service: Provider) -> int:
 def test_a_model_that_was_swapped_while_the_worker_was_down(cli: Cli, provider: Start) -> None:
     service = provider(vectors="words")
     configure(cli, ("notes", service))
-    publish(cli, "notes", a="rivers and mountains")
+    publish(cli, "notes", a="rivers and mountains", c="lakes")
     cli("run", "--once")
     before = exported(cli, "notes")
     service.behave(drift=0.5)
     publish(cli, "notes", a="rivers and deserts", b="islands")
     said = cli("run", "--once", code=5).stderr
     assert "model-drift: openai/fake-embedding is not the model that index generation 1" in said
-    assert "Bring the old model back, or set `index: sqlite:///another.db`" in said
+    assert "Bring the old model back, or" in said
+    assert "`embed: {revision: ...}` and `index: sqlite:///another.db`" in said
     assert exported(cli, "notes") == before
 
     # What it says helps: the log is replayed into another index, and the old one goes on with the old model.
-    configure(cli, ("notes", service), index="another.db")
+    configure(cli, ("notes", service), index="another.db", revision="2")
     cli("run", "--once")
-    assert present(cli, "notes") == {"a", "b"}
+    assert present(cli, "notes") == {"a", "b", "c"}
     assert found(cli, "notes", "deserts") == ["a"]
+    assert not vectors(before) & vectors(exported(cli, "notes"))
     configure(cli, ("notes", service))
     service.behave()
     cli("run", "--once")
