@@ -14,6 +14,7 @@ from headwater.log.labels import LabellingWriter
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from headwater.embedding.sharing.port import Shares
     from headwater.engine.ordering import Waiting
     from headwater.log.claims import ClaimFolder, Claims
     from headwater.log.codecs.layout import Layout
@@ -56,6 +57,10 @@ class Journal(Protocol):
     def ledger(self, stream: str, *, create: bool) -> Ledger: ...
 
     def registry(self, *, create: bool) -> Registry: ...
+
+    def shares(self) -> Shares | None:
+        """Return how its workers divide the accounts that they use; None where there is only one worker."""
+        ...
 
     def decode(self, stream: str) -> Decode:
         """Return what reads a stream's records."""
@@ -126,6 +131,9 @@ class SqliteJournal:
 
     def registry(self, *, create: bool) -> Registry:
         return self._log(create=create).registry()
+
+    def shares(self) -> None:
+        return None
 
     def decode(self, stream: str) -> Decode:  # noqa: ARG002 (all of its streams are written by `publish` and sources)
         from headwater.log.codecs.json import decode
@@ -232,6 +240,9 @@ class KafkaJournal:
         return Claims(folder) if folder and self._layout(stream) is None else None
 
     # --- other systems' records
+
+    def shares(self) -> Shares:
+        return self._log().shares()
 
     def decode(self, stream: str) -> Decode:
         from headwater.log.codecs.decoder import decoder

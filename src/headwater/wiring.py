@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headwater.embedding.courier import Courier
     from headwater.embedding.gateway import WhenTooLong
     from headwater.embedding.port import Compute, Embedder
+    from headwater.embedding.sharing.borrower import Borrower
     from headwater.engine.repair import Tools
     from headwater.engine.stream import StreamPorts
     from headwater.engine.supervisor import Machine, StreamWorker
@@ -66,7 +67,7 @@ class Site:
         self._journal: Journal | None = None
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
-        self._budgets: dict[str, Budget] = {}
+        self._budgets: dict[tuple[str, str, str], Budget] = {}
         self._cached: Cache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
@@ -249,6 +250,28 @@ class Site:
             uncompacted=self.journal.uncompacted(stream),
         )
 
+    def borrowers(self) -> list[Borrower]:
+        """Return what keeps the accounts of the streams at this worker's shares. To be run beside the workers.
+
+        None where nobody else works on the log; else nothing is sent to a service before they run.
+        """
+        from headwater.embedding.sharing.borrower import Borrower
+        from headwater.model.shares import account_id
+        from headwater.settings.embed import BUILT_IN
+
+        shares = self.journal.shares()
+        if shares is None:
+            return []
+        self._kept(shares)
+        used = [it.recipe.embed for it in self.settings.streams.values() if it.recipe.embed.model not in BUILT_IN]
+        remote = dict.fromkeys(map(_account_of, used))
+        member = self._ids.identity()
+        return [
+            Borrower(shares, account_id(*names), member, self._budgets[names], self.clock)
+            for names in remote
+            if names in self._budgets
+        ]
+
     def machine(self, emit: Emit) -> Machine:
         """Return the machine that this process runs on."""
         from headwater.engine.supervisor import Machine
@@ -280,16 +303,13 @@ class Site:
         return self.settings.accounts[name] if name else AccountSettings()
 
     def _budget(self, stream: str) -> Budget:
-        """Return the budget of the stream's account. Without a name an account is known by its address and key."""
+        """Return the budget of the stream's account; one of its own for a model that runs here."""
         from headwater.embedding.budget import Budget
 
-        embed, account = self._stream(stream).recipe.embed, self._account(stream)
-        provider = embed.model.partition("/")[0]
-        key = embed.key.get_secret_value() if embed.key else ""
-        name = embed.account or repr((provider, embed.url, key))
-        if name not in self._budgets:
-            self._budgets[name] = Budget(account.requests, account.tokens, account.per_s)
-        return self._budgets[name]
+        names, account = _account_of(self._stream(stream).recipe.embed), self._account(stream)
+        if names not in self._budgets:
+            self._budgets[names] = Budget(account.requests, account.tokens, account.per_s)
+        return self._budgets[names]
 
     def _when_too_long(self, stream: str) -> WhenTooLong:
         from headwater.embedding.gateway import WhenTooLong
@@ -329,6 +349,13 @@ def _predicate(text: str) -> tuple[Callable[[Change], bool], str]:
         return change.body is None or condition.holds({"body": change.body, "id": change.id})
 
     return passes, condition.name
+
+
+def _account_of(embed: EmbedSettings) -> tuple[str, str, str]:
+    """Name an account: by its name, or else by the provider, its address and the key."""
+    if embed.account:
+        return "", embed.account, ""
+    return embed.model.partition("/")[0], embed.url or "", embed.key.get_secret_value() if embed.key else ""
 
 
 def _embedder(stream: str, settings: EmbedSettings, compute: Compute) -> Embedder:

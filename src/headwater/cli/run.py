@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +29,7 @@ from headwater.settings.failures import Unfit
 from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
+    from headwater.embedding.sharing.borrower import Borrower
     from headwater.engine.supervisor import Ended, StreamWorker
     from headwater.observability.health import Report
     from headwater.observability.metrics import Metrics
@@ -119,7 +120,7 @@ async def _run(
 
             answering = probed(probes, look, metrics, site.clock, emit) if probes and metrics else nullcontext()
             try:
-                async with answering:
+                async with answering, _sharing(site, stopper):
                     with stopper:
                         codes = await asyncio.gather(
                             *(
@@ -137,6 +138,30 @@ async def _run(
                 tell(line)
         await _briefly(_tell_dead(site))
     return stopper.exit_code(codes, once=timeout_s is not None)
+
+
+@asynccontextmanager
+async def _sharing(site: Site, stopper: Stopper) -> AsyncIterator[None]:
+    """Share the accounts of services with the other workers of the log meanwhile."""
+    borrowers = site.borrowers()
+
+    async def share(borrower: Borrower) -> None:
+        try:
+            await borrower.run()
+        except HeadwaterError as error:
+            tell(f"halted: {error}")
+            stopper.halt(exit_code(error))
+
+    sharing = [asyncio.ensure_future(share(it)) for it in borrowers]
+    try:
+        yield
+    finally:
+        for task in sharing:
+            task.cancel()
+        await asyncio.gather(*sharing, return_exceptions=True)
+        for borrower in borrowers:
+            with suppress(HeadwaterError):  # the others take it after a while
+                await _briefly(borrower.leave())
 
 
 async def _prepare(site: Site, timeout_s: float | None) -> None:
@@ -280,6 +305,7 @@ class Stopper:
     def __init__(self, workers: list[StreamWorker]) -> None:
         self._workers = workers
         self._signal: signal.Signals | None = None
+        self._halted = 0
 
     def __enter__(self) -> Stopper:
         loop = asyncio.get_running_loop()
@@ -297,6 +323,12 @@ class Stopper:
         """Whether a signal came."""
         return self._signal is not None
 
+    def halt(self, code: int) -> None:
+        """Stop all workers, and end with this exit code."""
+        self._halted = code
+        for worker in self._workers:
+            worker.stop()
+
     def _caught(self, number: signal.Signals) -> Callable[[], None]:
         def stop() -> None:
             if self._signal is not None:
@@ -312,8 +344,9 @@ class Stopper:
 
     def exit_code(self, codes: Sequence[int], *, once: bool) -> int:
         """Return the process's exit code. A worker that serves and is told to end by SIGTERM has done all it should."""
-        if max(codes) > 0 or STOPPED not in codes:
-            return max(codes)
+        worst = max(self._halted, *codes)
+        if worst > 0 or STOPPED not in codes:
+            return worst
         if self._signal is signal.SIGTERM and not once:
             return Exit.OK
         return 128 + (self._signal or signal.SIGINT)

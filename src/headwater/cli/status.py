@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +17,9 @@ from headwater.cli.options import Config, Json, config_of, opened, perform
 from headwater.cli.output import counted, rough, say, write_json
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
+from headwater.embedding.spending import Spending, cost_usd, period
 from headwater.errors import Misconfigured
-from headwater.log.port import LogHistory, Watermarks
+from headwater.log.port import Ledger, LogHistory, Totals, Watermarks
 from headwater.model.change import Change
 from headwater.model.generation import Generation
 from headwater.model.receipt import DeadState
@@ -24,6 +27,7 @@ from headwater.model.registry import ANY_EPOCH
 from headwater.observability.freshness import freshness
 
 if TYPE_CHECKING:
+    from headwater.settings.accounts import AccountSettings, BudgetSettings
     from headwater.wiring import Site
 
 #: Freshness is that of so many changes, the newest ones.
@@ -41,8 +45,9 @@ def status(
 ) -> None:
     """Show how far each stream is, and what stands in its way.
 
-    --json writes {"streams": {NAME: {"lag", "freshness", "outcomes", "embedding", "generations", "dead_letters",
-    "paused", "obstacle", "worker"}}}; obstacle is what the stream would halt on if a worker opened it now.
+    --json writes {"streams": {NAME: {"lag", "freshness", "outcomes", "embedding", "cost", "generations",
+    "dead_letters", "paused", "obstacle", "worker"}}}; obstacle is what the stream would halt on if a worker opened it
+    now, cost is null without a price, and its period is what all streams of the account spent.
     """
     perform(_status(config_of(context, config), stream, json))
 
@@ -51,7 +56,10 @@ async def _status(config: Path, stream: str | None, json: bool) -> None:
     async with opened(config) as site:
         if stream is not None and stream not in site.streams:
             raise unknown_stream(stream, site.streams)
-        shapes = {name: await _shape(site, name) for name in ([stream] if stream else site.streams)}
+        names = [stream] if stream else list(site.streams)
+        ledgers = {name: site.ledger(name) for name in _concerned(site, names)}
+        totals = {name: await ledger.totals() for name, ledger in ledgers.items()}
+        shapes = {name: await _shape(site, name, ledgers[name], totals) for name in names}
     if json:
         write_json({"streams": shapes})
         return
@@ -61,9 +69,7 @@ async def _status(config: Path, stream: str | None, json: bool) -> None:
         _show(name, shape)
 
 
-async def _shape(site: Site, stream: str) -> dict[str, Any]:
-    ledger = site.ledger(stream)
-    totals = await ledger.totals()
+async def _shape(site: Site, stream: str, ledger: Ledger, totals: Mapping[str, Totals]) -> dict[str, Any]:
     fresh = freshness(await ledger.freshness(FRESHNESS_CHANGES))
     state = await site.registry().read(stream)
     letters = Counter(letter.state for letter in await ledger.dead(frozenset(DeadState)))
@@ -76,13 +82,57 @@ async def _shape(site: Site, stream: str) -> dict[str, Any]:
             "oldest_age_s": await _oldest_age_s(site, stream, history, marks),
         },
         "freshness": {**msgspec.to_builtins(fresh), "budget_s": site.settings.streams[stream].freshness_s},
-        "outcomes": totals.outcomes,
-        "embedding": msgspec.to_builtins(totals.usage),
+        "outcomes": totals[stream].outcomes,
+        "embedding": msgspec.to_builtins(totals[stream].usage),
+        "cost": _cost(site, stream, totals),
         "generations": [_generation(row, marks) for row in await site.generations(stream)],
         "dead_letters": {letter_state.value: letters[letter_state] for letter_state in DeadState},
         "paused": state.paused or None,
         "obstacle": await _obstacle(site, stream),
         "worker": {"running": owner is not None, "pid": owner.pid if owner else None},
+    }
+
+
+def _account(site: Site, stream: str) -> tuple[str, AccountSettings] | None:
+    name = site.settings.streams[stream].recipe.embed.account
+    return (name, site.settings.accounts[name]) if name else None
+
+
+def _concerned(site: Site, names: list[str]) -> list[str]:
+    """Return the streams whose sums are needed: these, and those that share a budget with one of them."""
+    found = [account for stream in names if (account := _account(site, stream))]
+    shared = {name for name, account in found if account.budget}
+    return [it for it in site.streams if it in names or site.settings.streams[it].recipe.embed.account in shared]
+
+
+def _cost(site: Site, stream: str, totals: Mapping[str, Totals]) -> dict[str, Any] | None:
+    """Return what the stream's tokens cost at the price of today, and what its account spent of its budget."""
+    name, account = _account(site, stream) or ("", None)
+    if account is None or account.price is None:
+        return None
+    usage = totals[stream].usage
+    same = {it: found for it, found in totals.items() if site.settings.streams[it].recipe.embed.account == name}
+    return {
+        "account": name,
+        "price_usd_per_million": account.price,
+        "usd": cost_usd(usage.tokens, account.price),
+        "live_usd": cost_usd(usage.tokens - usage.replay_tokens, account.price),
+        "replay_usd": cost_usd(usage.replay_tokens, account.price),
+        "period": _period(account.price, account.budget, same, site.clock.now_us()) if account.budget else None,
+    }
+
+
+def _period(price: float, budget: BudgetSettings, totals: Mapping[str, Totals], now_us: int) -> dict[str, Any]:
+    spending = Spending(price, budget.soft, budget.hard, budget.per)
+    for stream, found in totals.items():
+        spending.learn(stream, found.daily, 0)
+    start_us, _ = period(budget.per, now_us)
+    return {
+        "per": budget.per,
+        "from": datetime.fromtimestamp(start_us / 1e6, UTC).date().isoformat(),
+        "usd": spending.spent_usd(now_us),
+        "soft_usd": budget.soft,
+        "hard_usd": budget.hard,
     }
 
 
@@ -139,7 +189,10 @@ def _show(name: str, shape: dict[str, Any]) -> None:
         ranks = ", ".join(f"{rank} {fresh[f'{rank}_s']:.2f} s" for rank in ("p50", "p95", "p99"))
         _line("freshness", f"{ranks} over {counted(fresh['count'], 'change')}; the budget is {fresh['budget_s']:g} s")
     _line("outcomes", ", ".join(f"{outcome} {count}" for outcome, count in shape["outcomes"].items()) or "none yet")
-    _line("embedding", ", ".join(f"{count} {what}" for what, count in shape["embedding"].items()))
+    told = (f"{count} {what.replace('_', ' ')}" for what, count in shape["embedding"].items())
+    _line("embedding", ", ".join(told))
+    if shape["cost"]:
+        _line("cost", _priced(shape["cost"]))
     for row in shape["generations"]:
         text = f"generation {row['generation']} {row['state']}, {row['progress']:.0%}, model {row['model']}"
         _line("index", text)
@@ -147,6 +200,21 @@ def _show(name: str, shape: dict[str, Any]) -> None:
         _line("index", "none yet: `headwater run` makes it")
     open_count = shape["dead_letters"]["open"] + shape["dead_letters"]["retrying"]
     _line("dead letters", f"{open_count}" + (f" (`headwater dead list {name}` shows them)" if open_count else ""))
+
+
+def _priced(cost: dict[str, Any]) -> str:
+    lanes = f"{_usd(cost['usd'])} (live {_usd(cost['live_usd'])}, replay {_usd(cost['replay_usd'])})"
+    text = f"{lanes}, at {cost['price_usd_per_million']:.10g} USD a million tokens"
+    if (spent := cost["period"]) is None:
+        return text
+    limits = [f"{level} limit {_usd(spent[f'{level}_usd'])}" for level in ("soft", "hard") if spent[f"{level}_usd"]]
+    text += f"; account {cost['account']} since {spent['from']}: {', '.join([_usd(spent['usd']), *limits])}"
+    reached = spent["hard_usd"] is not None and spent["usd"] >= spent["hard_usd"]
+    return text + (f"; nothing more is embedded this {spent['per']}" if reached else "")
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:.2f} USD" if amount >= 1 else f"{amount:.4f} USD"
 
 
 def _line(what: str, text: str) -> None:

@@ -147,6 +147,12 @@ class Spending:
             return 0.0
         return (self._end - now_us) / 1e6
 
+    def cause(self, now_us: int) -> str:
+        """Say why nothing is embedded, and until when: for while the hard limit is reached."""
+        self._turn(now_us)
+        goes_on = f"{_EPOCH + timedelta(microseconds=self._end):%Y-%m-%d %H:%M} UTC"
+        return f"the budget of {self.limits['hard']:.10g} USD a {self.per} is spent; it goes on at {goes_on}"
+
     def _of(self, stream: str) -> _Stream:
         return self._streams.setdefault(stream, _Stream())
 
