@@ -285,9 +285,9 @@ class SettleContract(Contract):
     @played
     async def test_usage_counts_without_receipts(self, bench: Bench) -> None:
         reader = bench.reader()
-        await reader.settle(Settlement({}, (), Usage(1, 1, 1, 0)))
-        await reader.settle(Settlement({}, (), Usage(1, 1, 1, 5, 1)))
-        assert (await bench.ledger().totals()).usage == Usage(2, 2, 2, 5, 1)
+        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 0, 1)))
+        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 5, 2)))
+        assert (await bench.ledger().totals()).usage == Usage(2, 2, 6, 5, 3)
 
     @played
     async def test_usage_is_told_by_the_day_on_which_it_was_settled(self, bench: Bench) -> None:

@@ -56,6 +56,8 @@ def test_without_a_price_tokens_cost_nothing_that_is_known(cli: Cli) -> None:
     shape = status(cli)["one"]
     assert (shape["embedding"], shape["cost"]) == (embedding, None)
     assert line(cli, "one", "cost") == []
+    configured(cli, "{requests: 5}")
+    assert status(cli, "one")["one"]["cost"] is None
     assert line(cli, "one", "embedding") == ["embedding     1 calls, 2 texts, 3 tokens, 4 reused, 1 replay tokens"]
 
 
