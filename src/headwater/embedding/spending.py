@@ -67,8 +67,9 @@ class _Stream(msgspec.Struct):
 
 
 class Spending:
-    """What one account spends, as this process knows it: of all streams that use the account, and all their lanes and
-    index generations.
+    """What one account spends, as this process knows it: of all streams that use the account, and all their lanes.
+
+    A stream is what one ledger holds: of a stream with several index generations each is one here.
 
     What others settled is known by looking into the ledgers (`look`, `learn`), what this process pays at once (`paid`).
     Until the first look, others have spent nothing: look before anything is embedded. Tokens belong to the period in
@@ -100,7 +101,7 @@ class Spending:
         return self._of(stream).settled
 
     def learn(self, stream: str, daily: Mapping[int, Usage], looked: int) -> None:
-        """Take in what the ledger had of a stream, all its index generations together: its usage by day.
+        """Take in what the ledger had of a stream: its usage by day.
 
         `looked` is what `look` returned before the ledger was asked.
         """
@@ -141,14 +142,14 @@ class Spending:
         return None
 
     def wait_s(self, now_us: int) -> float:
-        """Return for how many seconds nothing more may be embedded: 0 while the hard limit is not reached."""
+        """Return for how many seconds nothing more may be embedded: 0 while less than the hard limit was spent."""
         hard = self.limits["hard"]
         if hard is None or self.spent_usd(now_us) < hard:
             return 0.0
         return (self._end - now_us) / 1e6
 
     def cause(self, now_us: int) -> str:
-        """Say why nothing is embedded, and until when: for while the hard limit is reached."""
+        """Say why nothing is embedded, and until when: for while `wait_s` is not 0."""
         self._turn(now_us)
         goes_on = f"{_EPOCH + timedelta(microseconds=self._end):%Y-%m-%d %H:%M} UTC"
         return f"the budget of {self.limits['hard']:.10g} USD a {self.per} is spent; it goes on at {goes_on}"

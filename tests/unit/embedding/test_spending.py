@@ -176,9 +176,13 @@ def test_at_the_hard_limit_the_next_period_is_waited_for() -> None:
 
 def test_why_nothing_is_embedded_is_said_with_the_time_at_which_it_goes_on() -> None:
     said = "the budget of 10 USD a day is spent; it goes on at 2027-03-11 00:00 UTC"
-    assert spending().cause(NOON) == said
+    spent = spending()
+    spent.paid("s", 10 * MILLION, NOON)
+    assert spent.cause(NOON) == said
     said = "the budget of 1234567.5 USD a month is spent; it goes on at 2028-01-01 00:00 UTC"
-    assert spending(hard=1234567.5, per="month").cause(us("2027-12-31T23:59:59")) == said
+    spent = spending(hard=1234567.5, per="month")
+    learn(spent, {day_of(us("2027-12-31")): dollars(2e6)})
+    assert spent.cause(us("2027-12-31T23:59:59")) == said
 
 
 # --- many workers
