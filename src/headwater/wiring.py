@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from headwater.embedding.gateway import WhenTooLong
     from headwater.embedding.port import Compute, Embedder
     from headwater.embedding.sharing.borrower import Borrower
+    from headwater.embedding.spending import Spending
+    from headwater.embedding.spending_watch import SpendingWatch
     from headwater.engine.repair import Tools
     from headwater.engine.stream import StreamPorts
     from headwater.engine.supervisor import Machine, StreamWorker
@@ -68,6 +70,7 @@ class Site:
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
         self._budgets: dict[tuple[str, str, str], Budget] = {}
+        self._spendings: dict[str, Spending] = {}
         self._cached: Cache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
@@ -184,7 +187,13 @@ class Site:
             account = self._account(stream)
             policy = Policy(account.reserve, account.minimum)
             made = Courier(
-                embedder, self.clock, self._dice, budget=self._budget(stream), policy=policy, emit=self._tell
+                embedder,
+                self.clock,
+                self._dice,
+                budget=self._budget(stream),
+                policy=policy,
+                spending=self._spending(stream),
+                emit=self._tell,
             )
             self._couriers[embedder] = self._kept(made)
         return self._couriers[embedder]
@@ -250,6 +259,22 @@ class Site:
             uncompacted=self.journal.uncompacted(stream),
         )
 
+    def spending_watches(self) -> list[SpendingWatch]:
+        """Return what tells the accounts with a budget what all workers spent. To look before anything is embedded, and
+        to be run beside the workers.
+        """
+        from headwater.embedding.spending_watch import SpendingWatch
+
+        using: dict[str, list[str]] = {}
+        for stream, settings in self.settings.streams.items():
+            if name := settings.recipe.embed.account:
+                using.setdefault(name, []).append(stream)
+        return [
+            SpendingWatch(spending, {stream: self.ledger(stream) for stream in using[name]}, self.clock, self._tell)
+            for name, spending in self._spendings.items()
+            if any(spending.limits.values())
+        ]
+
     def borrowers(self) -> list[Borrower]:
         """Return what keeps the accounts of the streams at this worker's shares. To be run beside the workers.
 
@@ -285,7 +310,13 @@ class Site:
         """
         from headwater.engine.supervisor import StreamWorker
 
+        spending = self._spending(stream)
+
         def named(event: Event, fields: dict[str, Any]) -> None:
+            if spending is not None and event is Event.CHANGES_SETTLED:
+                spending.settled(stream, fields["tokens"])
+            elif spending is not None and event is Event.STREAM_STOPPED:
+                spending.ended(stream)
             emit(event, {"stream": stream, **fields})
 
         self._told = emit
@@ -301,6 +332,19 @@ class Site:
 
         name = self._stream(stream).recipe.embed.account
         return self.settings.accounts[name] if name else AccountSettings()
+
+    def _spending(self, stream: str) -> Spending | None:
+        """Return what the stream's account spends, where it has a price."""
+        from headwater.embedding.spending import Spending
+
+        name, account = self._stream(stream).recipe.embed.account, self._account(stream)
+        if name is None or account.price is None:
+            return None
+        if name not in self._spendings:
+            budget = account.budget
+            limits = (budget.soft, budget.hard, budget.per) if budget else (None, None, "month")
+            self._spendings[name] = Spending(account.price, *limits)
+        return self._spendings[name]
 
     def _budget(self, stream: str) -> Budget:
         """Return the budget of the stream's account; one of its own for a model that runs here."""

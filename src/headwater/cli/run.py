@@ -30,6 +30,7 @@ from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.embedding.sharing.borrower import Borrower
+    from headwater.embedding.spending_watch import SpendingWatch
     from headwater.engine.supervisor import Ended, StreamWorker
     from headwater.observability.health import Report
     from headwater.observability.metrics import Metrics
@@ -142,17 +143,21 @@ async def _run(
 
 @asynccontextmanager
 async def _sharing(site: Site, stopper: Stopper) -> AsyncIterator[None]:
-    """Share the accounts of services with the other workers of the log meanwhile."""
-    borrowers = site.borrowers()
+    """Share the accounts of services with the other workers of the log meanwhile, and see what all spend."""
+    borrowers, watches = site.borrowers(), site.spending_watches()
+    for watch in watches:
+        with suppress(Retry):
+            await watch.look()
 
-    async def share(borrower: Borrower) -> None:
+    async def share(part: Borrower | SpendingWatch) -> None:
         try:
-            await borrower.run()
+            await part.run()
         except HeadwaterError as error:
             tell(f"halted: {error}")
             stopper.halt(exit_code(error))
 
-    sharing = [asyncio.ensure_future(share(it)) for it in borrowers]
+    parts: list[Borrower | SpendingWatch] = [*borrowers, *watches]
+    sharing = [asyncio.ensure_future(share(part)) for part in parts]
     try:
         yield
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,8 +25,10 @@ from headwater.embedding.budget import Budget
 from headwater.embedding.capacity import Capacity
 from headwater.embedding.dispatch import Call, Dispatcher
 from headwater.embedding.lanes import Lane, Policy, Text
+from headwater.embedding.orders import Entry, Order, Refused
 from headwater.embedding.port import PROBE, Count, Description, Embedded, Embedder
 from headwater.embedding.retries import State
+from headwater.embedding.spending import Spending, cost_usd
 from headwater.errors import Denied, Halt, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
 from headwater.observability.signals import Emit, Event, unheard
@@ -39,17 +42,13 @@ DRIFT = 0.99
 SUSPICIOUS = 4
 #: An answer that cannot be used is asked for again so often before the texts are suspected.
 UNUSABLE = 3
+#: A budget that is spent is looked at again after so long: a person may have raised it, or the clock was set.
+LOOK_S = 60.0
+
 #: A model that answered nothing for so long, and failed a call, is away.
 SILENT_S = 5.0
 
 _UNLIMITED = 1 << 40
-
-
-class Refused(msgspec.Struct, frozen=True):
-    """The model cannot embed this text, and could embed another one at the same time."""
-
-    reason: str
-    too_long: bool = False
 
 
 class _Suspects(msgspec.Struct, frozen=True):
@@ -59,55 +58,12 @@ class _Suspects(msgspec.Struct, frozen=True):
     named: Text | None
 
 
-class Order:
-    """Texts that somebody waits for. `answers` and `tokens` are in the order of `texts`; `done` is when all are in."""
-
-    def __init__(self, texts: Sequence[str], stream: str, lane: Lane, wait: Wait) -> None:
-        self.texts = texts
-        self.stream = stream
-        self.lane = lane
-        self.wait = wait
-        self.answers: list[bytes | Refused] = [b""] * len(texts)
-        self.tokens = [0] * len(texts)
-        self.usage = Usage()
-        self.left = len(texts)
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def __repr__(self) -> str:
-        return f"Order({len(self.texts)} texts of {self.stream!r}, {self.left} left)"
-
-    def answer(self, place: int, answer: bytes | Refused) -> None:
-        """Put one answer in."""
-        self.answers[place] = answer
-        self.left -= 1
-        if not self.left and not self.done.done():
-            self.done.set_result(None)
-
-    def fail(self, error: BaseException) -> None:
-        """Tell whoever waits that it will never be whole."""
-        if not self.done.done():
-            self.done.set_exception(error)
-
-
 #: A call under way: what the model answers, and its vectors in the order asked.
 _Asking = asyncio.Task[tuple[Embedded, list[bytes]]]
 
 
-class _Entry:
-    """A text under way, and where its answer goes; the first to wait pays."""
-
-    __slots__ = ("key", "lane", "probed", "text", "waiters")
-
-    def __init__(self, key: int, text: str, lane: Lane, waiter: tuple[Order, int]) -> None:
-        self.key = key
-        self.text = text
-        self.lane = lane
-        self.waiters = [waiter]
-        self.probed = False  # it was refused alone, and the probe passed after that
-
-
 class Courier:
-    """Serves all streams that use one model. `budget` is the account's, and may be shared by several couriers.
+    """Serves all streams that use one model. `budget` and `spending` are the account's, and may be shared by couriers.
 
     Its tasks run on the loop that first orders something, until `close`.
     """
@@ -120,6 +76,7 @@ class Courier:
         *,
         budget: Budget | None = None,
         policy: Policy | None = None,
+        spending: Spending | None = None,
         emit: Emit = unheard,
     ) -> None:
         self._embedder = embedder
@@ -127,13 +84,14 @@ class Courier:
         self._dice = dice
         self._budget = budget or Budget()
         self._policy = policy or Policy()
+        self._spending = spending
         self._emit = emit
         self._dispatcher: Dispatcher | None = None
         self._keys = count()
         self._riders: list[Text] = []
         self._trusted: bytes | None = None  # the vector of the rider
-        self._entries: dict[int, _Entry] = {}
-        self._by_text: dict[str, _Entry] = {}
+        self._entries: dict[int, Entry] = {}
+        self._by_text: dict[str, Entry] = {}
         self._orders: dict[Order, None] = {}
         self._calls: dict[_Asking, Call] = {}
         self._timer: asyncio.Task[None] | None = None
@@ -202,7 +160,7 @@ class Courier:
             if known is not None and known.lane in (Lane.LIVE, order.lane):
                 known.waiters.append((order, place))
                 continue
-            entry = _Entry(next(self._keys), text, order.lane, (order, place))
+            entry = Entry(next(self._keys), text, order.lane, (order, place))
             self._entries[entry.key] = self._by_text[text] = entry
             size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
             new.append(Text(entry.key, order.lane, order.stream, size, now))
@@ -228,7 +186,7 @@ class Courier:
                     task.cancel()
             self._turn()
 
-    def _drop(self, entry: _Entry) -> None:
+    def _drop(self, entry: Entry) -> None:
         del self._entries[entry.key]
         if self._by_text.get(entry.text) is entry:
             del self._by_text[entry.text]
@@ -270,10 +228,8 @@ class Courier:
 
     def _turn(self) -> None:
         """Send all that may go now, and come back when more may."""
-        decisions = self._decisions()
-        while isinstance(step := decisions.next(self._clock.monotonic()), Call):
-            texts = [self._text(text.key) for text in step.texts]
-            task = asyncio.ensure_future(self._ask(texts))
+        while isinstance(step := self._spent_s() or self._decisions().next(self._clock.monotonic()), Call):
+            task = asyncio.ensure_future(self._ask([self._text(text.key) for text in step.texts]))
             self._calls[task] = step
             task.add_done_callback(partial(self._over, self._clock.now_us()))
         due_s = self._clock.monotonic() + step
@@ -283,6 +239,14 @@ class Courier:
         if self._timer is None and math.isfinite(step):
             self._due_s = due_s
             self._timer = asyncio.ensure_future(self._wake(step))
+
+    def _spent_s(self) -> float:
+        """Return for how long the account's budget is spent, and have those who wait told of it; 0 where it is not."""
+        now_us = self._clock.now_us()
+        if self._spending is None or not (wait := self._spending.wait_s(now_us)):
+            return 0.0
+        self._lack(Retry(self.model.name, self._spending.cause(now_us)))
+        return min(wait, LOOK_S)
 
     async def _wake(self, seconds: float) -> None:
         await self._clock.sleep(seconds)
@@ -331,6 +295,7 @@ class Courier:
                 "attempt": call.attempt,
                 "started_us": started_us,
                 "seconds": self._clock.monotonic() - call.booking.sent_s,
+                "cost_usd": cost_usd(tokens, self._spending.price) if self._spending else 0.0,
             },
         )
 
@@ -372,6 +337,7 @@ class Courier:
                 return
         size, passed, shared = max(sum(text.bytes for text in texts), 1), 0, 0
         payer: Order | None = None
+        paid: Counter[str] = Counter()
         for text, vector in zip(texts, vectors, strict=False):
             passed += text.bytes
             tokens, shared = answer.tokens * passed // size - shared, answer.tokens * passed // size
@@ -384,10 +350,16 @@ class Courier:
             self._drop(entry)
             order, place = entry.waiters[0]
             order.tokens[place] = tokens
-            order.usage += Usage(calls=int(payer is None), texts=1, tokens=tokens)
+            replayed = tokens if order.lane is Lane.REPLAY else 0
+            order.usage += Usage(calls=int(payer is None), texts=1, tokens=tokens, replay_tokens=replayed)
             payer = payer or order
+            paid[order.stream] += tokens
             for order, place in entry.waiters:
                 order.answer(place, vector)
+
+        if self._spending is not None:
+            for stream, count in paid.items():
+                self._spending.paid(stream, count, self._clock.now_us())
 
     def _rides(self, call: Call) -> bool:
         return bool(self._riders) and call.texts[-1] is self._riders[0]
@@ -418,9 +390,13 @@ class Courier:
         if self._failing_s is None:
             self._failing_s = call.booking.sent_s
         if now - self._failing_s >= SILENT_S or decisions.breaker.state is not State.CLOSED:
-            self._away = retry
-            for order in self._orders:
-                order.wait.away(retry)
+            self._lack(retry)
+
+    def _lack(self, away: Retry) -> None:
+        """Tell all who wait what for."""
+        self._away = away
+        for order in self._orders:
+            order.wait.away(away)
 
     def _fail(self, texts: Sequence[Text], error: BaseException) -> None:
         """Tell all who wait for one of these texts."""

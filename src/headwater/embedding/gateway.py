@@ -7,8 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
-from headwater.embedding.courier import Courier, Refused
+from headwater.embedding.courier import Courier
 from headwater.embedding.lanes import Lane
+from headwater.embedding.orders import Refused
 from headwater.embedding.port import Description
 from headwater.embedding.splitting import halves, mean
 from headwater.errors import Halt

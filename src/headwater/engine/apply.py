@@ -15,8 +15,8 @@ import msgspec
 
 from headwater.clock import Clock
 from headwater.embedding.cache import Kept
-from headwater.embedding.courier import Refused
 from headwater.embedding.gateway import Gateway
+from headwater.embedding.orders import Refused
 from headwater.engine.commit import Positions
 from headwater.engine.job import Job
 from headwater.engine.ordering import REWIND_CURE, Chain, Waiting

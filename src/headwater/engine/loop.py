@@ -350,7 +350,7 @@ class Loop:
         self._usage = usage
         self._let_go(receipt.place for receipt, _ in receipts)
         self._frontier.commit(settlement.frontier)
-        self._emit(Event.CHANGES_SETTLED, _told([receipt for receipt, _ in receipts]))
+        self._emit(Event.CHANGES_SETTLED, _told([receipt for receipt, _ in receipts], settlement.usage))
 
     def _let_go(self, places: Iterable[Place]) -> None:
         """These may be retaken again. Before their receipts are in the log, their letters still ask for it."""
@@ -363,10 +363,11 @@ class Loop:
 _SHOWN = frozenset({Outcome.INDEXED, Outcome.PAYLOAD_ONLY, Outcome.DELETED})
 
 
-def _told(receipts: Sequence[Receipt]) -> dict[str, Any]:
-    """Say what was settled: the outcomes, and how old each change was when a search could find it."""
+def _told(receipts: Sequence[Receipt], usage: Usage) -> dict[str, Any]:
+    """Say what was settled: the outcomes, the tokens, and how old each change was when a search could find it."""
     return {
         "changes": len(receipts),
+        "tokens": usage.tokens,
         "outcomes": Counter(receipt.outcome.value for receipt in receipts),
         "freshness_s": [
             (it.applied_us - it.changed_us) / 1e6

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from headwater.clock import Clock
-from headwater.embedding.courier import Refused
 from headwater.embedding.gateway import Embeddings, Gateway
 from headwater.embedding.lanes import Lane
+from headwater.embedding.orders import Refused
 from headwater.embedding.witness import DRIFT, DRIFT_CURE, PROBES, TAIL, cosine, encode, likeness, tail_pair
 from headwater.engine.stream import StreamPorts
 from headwater.errors import Halt

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.embedding.answers import check
-from headwater.embedding.courier import Courier, Refused
+from headwater.embedding.courier import Courier
 from headwater.embedding.gateway import Embeddings, Gateway, WhenTooLong
+from headwater.embedding.orders import Refused
 from headwater.embedding.port import PROBE, Description, Embedded, Purpose
 from headwater.embedding.splitting import halves
 from headwater.errors import Denied, Halt, RateLimited, Reject, Retry, TooLong, Unreachable
