@@ -69,14 +69,14 @@ DEAD = {"c", "i", "j"}
 
 
 class Model:
-    """The `hash` model, which can be ill."""
+    """The `hash` model, which can be ill, and which anybody might swap."""
 
     def __init__(self) -> None:
         self._inner = HashEmbedder(dimensions=32)
         self.ill = True
 
     def describe(self) -> Description:
-        return self._inner.describe()
+        return msgspec.structs.replace(self._inner.describe(), witnessed=True)
 
     async def open(self) -> None:
         await self._inner.open()

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from headwater.clock import Clock, SystemClock
+from headwater.embedding.courier import Courier
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import End, Ended, Machine, StreamWorker
@@ -187,7 +188,7 @@ class World:
             "registry": Failing(log.registry(), "Registry", fault),
             "catalogue": Failing(adapters.catalogue(), "IndexCatalogue", fault),
             "writer": Failing(adapters.writer(), "IndexWriter", fault),
-            "embedder": Failing(self.model, "Embedder", fault),
+            "courier": Courier(Failing(self.model, "Embedder", fault), adapters.clock, SeededDice(1)),
             "source": Failing(
                 Files(Failing(log.writer(STREAM, PARTITIONS), "LogWriter", fault)),
                 "Source",
