@@ -50,5 +50,5 @@ class SpendingWatch:
             spent, limit = self._spending.spent_usd(now_us), self._spending.limits[level]
             for stream in self._ledgers:
                 self._emit(
-                    Event.BUDGET_REACHED, {"stream": stream, "level": level, "spent": round(spent, 4), "limit": limit}
+                    Event.BUDGET_REACHED, {"stream": stream, "budget": level, "spent": round(spent, 4), "limit": limit}
                 )

@@ -256,7 +256,7 @@ class Metrics:
         self._gauges[INCIDENTS.name].labels(fields["stream"], fields["incident"]).set(0)
 
     def _spent(self, fields: dict[str, Any]) -> None:
-        self._gauges[BUDGET.name].labels(fields["stream"], fields["level"]).set(1)
+        self._gauges[BUDGET.name].labels(fields["stream"], fields["budget"]).set(1)
 
 
 def reference() -> str:

@@ -14,6 +14,8 @@ from headwater.errors import Halt, HeadwaterError, Retry
 from headwater.log.memory import MemoryLedger, MemoryLog
 from headwater.log.port import Totals
 from headwater.model.receipt import Settlement, Usage
+from headwater.observability.formats import LogFormat
+from headwater.observability.logs import log_events
 from headwater.observability.signals import Event
 from tests.unit.log.test_memory_log import HandClock
 
@@ -52,7 +54,7 @@ class Bench:
 
 
 def reached(level: str, spent: float, limit: float) -> list[tuple[Event, dict[str, Any]]]:
-    fields = {"level": level, "spent": spent, "limit": limit}
+    fields = {"budget": level, "spent": spent, "limit": limit}
     return [(Event.BUDGET_REACHED, {"stream": stream, **fields}) for stream in ("a", "b")]
 
 
@@ -71,6 +73,20 @@ def test_limits_are_told_once_for_each_stream_of_the_account() -> None:
         assert bench.wait_s > 0
 
     asyncio.run(scenario())
+
+
+def test_a_limit_that_is_reached_can_be_written_as_a_line() -> None:
+    async def scenario() -> str:
+        bench, lines = Bench(), list[str]()
+        ledgers = {"a": MemoryLedger(bench.log, "a", 1)}
+        await bench.settle("a", 60)
+        await SpendingWatch(
+            bench.spending, ledgers, bench.clock, log_events(lines.append, LogFormat.TEXT, bench.clock)
+        ).look()
+        (line,) = lines
+        return line
+
+    assert asyncio.run(scenario()).endswith("warning budget.reached stream=a budget=soft spent=60.0 limit=50.0")
 
 
 def test_what_is_settled_while_it_looks_counts() -> None:

@@ -147,7 +147,7 @@ def test_what_an_event_tells_is_read() -> None:
             (Event.WRITES_REFUSED, {"stream": "notes", "verdict": "stale", "documents": 4}),
             (Event.LOG_MEASURED, measured),
             (Event.INCIDENT_RAISED, {"stream": "notes", "incident": "model-drift", "detail": "cosine 0.4"}),
-            (Event.BUDGET_REACHED, {"stream": "notes", "level": "soft", "spent": 5.0, "limit": 5.0}),
+            (Event.BUDGET_REACHED, {"stream": "notes", "budget": "soft", "spent": 5.0, "limit": 5.0}),
         )
     )
     assert found["headwater_dead_letters_total{stream=notes}"] == 1
