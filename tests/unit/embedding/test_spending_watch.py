@@ -75,6 +75,16 @@ def test_limits_are_told_once_for_each_stream_of_the_account() -> None:
     asyncio.run(scenario())
 
 
+def test_both_limits_are_told_when_one_look_finds_them_passed() -> None:
+    async def scenario() -> None:
+        bench = Bench()
+        await bench.settle("a", 100)
+        await bench.watch.look()
+        assert bench.told == [*reached("soft", 100.0, 50.0), *reached("hard", 100.0, 100.0)]
+
+    asyncio.run(scenario())
+
+
 def test_a_limit_that_is_reached_can_be_written_as_a_line() -> None:
     async def scenario() -> str:
         bench, lines = Bench(), list[str]()
