@@ -158,15 +158,13 @@ class Site:
 
     def tools(self, stream: str) -> Tools:
         """Return what repairing takes. Whoever repairs holds the lock."""
-        from headwater.embedding.gateway import Gateway
         from headwater.engine.repair import Tools
-        from headwater.indexes.sqlite import SqliteIndexWriter
+        from headwater.engine.watch import ModelWitness, WatchedGateway
         from headwater.patience import Patience
 
-        writer = self._kept(SqliteIndexWriter(self._stream(stream).index.path, stream, GENERATION))
+        ports = self.ports(stream)
         patience = Patience(self.clock, self._dice, lambda _outage, _dependency: None)
-        gateway = Gateway(self.courier(stream), stream, patience, when_too_long=self._when_too_long(stream))
-        return Tools(writer, gateway, self.clock)
+        return Tools(ports.writer, WatchedGateway(ports, patience, ModelWitness(ports, patience)), self.clock)
 
     def embedder(self, stream: str) -> Embedder:
         """Return the stream's model, which is to be opened. Streams share what is the same."""
@@ -269,8 +267,12 @@ class Site:
         for stream, settings in self.settings.streams.items():
             if name := settings.recipe.embed.account:
                 using.setdefault(name, []).append(stream)
+
+        def ledger(stream: str) -> Ledger:
+            return self._kept(self.journal.ledger(stream, create=True))
+
         return [
-            SpendingWatch(spending, {stream: self.ledger(stream) for stream in using[name]}, self.clock, self._tell)
+            SpendingWatch(spending, {stream: ledger(stream) for stream in using[name]}, self.clock, self._tell)
             for name, spending in self._spendings.items()
             if any(spending.limits.values())
         ]

@@ -82,6 +82,10 @@ class Quota:
         self._release(now)
         return self.limit * self.share * (1 - keep) - self._used - self._foreign[1]
 
+    def whole(self, keep: float) -> float:
+        """Return what there is when nothing is used, and the share `keep` stays free."""
+        return math.inf if self.limit is None else self.limit * self.share * (1 - keep)
+
     def wait_s(self, amount: float, keep: float, now: float) -> float:
         """Return in how many seconds so much fits; inf when that depends on calls under way.
 
@@ -90,7 +94,7 @@ class Quota:
         """
         room = self.room(keep, now)
         if self.limit is not None and self.share >= ALL:
-            amount = min(amount, self.limit * self.share * (1 - keep))
+            amount = min(amount, self.whole(keep))
         if amount <= room:
             return 0.0
         foreign_ends, foreign = self._foreign
@@ -185,6 +189,11 @@ class Budget:
         self._refusals = 0
         self._paused_s = -math.inf
 
+    @property
+    def refusals(self) -> int:
+        """How often the account was refused in a row, and granted nothing between."""
+        return self._refusals
+
     def set_share(self, share: float, until_s: float = math.inf) -> None:
         """Use this part of the account from now on, between 0 and 1, and nothing from `until_s` on: whoever was stopped
         for long finds out by itself, whatever runs first.
@@ -218,6 +227,7 @@ class Budget:
         wait = max(self._paused_s - now, self._pace.wait_s(now))
         if wait > 0:
             return Fit(0, wait)
+        most = max(need, min(most, self.tokens.whole(keep)))
         wait, whole = self.requests.wait_s(1, keep, now), self.tokens.wait_s(most, keep, now)
         if wait <= 0 and whole <= 0:
             return Fit(most, near=worst > self.tokens.room(keep, now) - self.tokens.doubt)

@@ -24,19 +24,17 @@ from headwater.embedding.batching import Limits, Sized
 from headwater.embedding.budget import Budget
 from headwater.embedding.capacity import Capacity
 from headwater.embedding.dispatch import Call, Dispatcher
+from headwater.embedding.estimate import AROUND
 from headwater.embedding.lanes import Lane, Policy, Text
 from headwater.embedding.orders import Entry, Order, Refused
 from headwater.embedding.port import PROBE, Count, Description, Embedded, Embedder
 from headwater.embedding.retries import State
 from headwater.embedding.spending import Spending, cost_usd
+from headwater.embedding.witness import DRIFT, DRIFT_CURE
 from headwater.errors import Denied, Halt, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
 from headwater.observability.signals import Emit, Event, unheard
 from headwater.patience import Patience, Wait
-
-#: The probe travels with every call. Its vector changed by more than this: another model answers. What a service's own
-#: arithmetic varies stays well above.
-DRIFT = 0.99
 
 #: So many refusals in a row, without an answer between them, are looked into with the probe before anything is split.
 SUSPICIOUS = 4
@@ -118,10 +116,6 @@ class Courier:
     def counts(self) -> Count | None:
         """How many tokens a text has, where the tokenizer is known here."""
         return getattr(self._embedder, "count", None)
-
-    def trust(self, vector: bytes) -> None:
-        """Take this to be the vector of PROBE: whoever answers another one is another model."""
-        self._trusted = vector
 
     async def close(self) -> None:
         """Give up what is under way, and close the embedder. Idempotent."""
@@ -335,6 +329,10 @@ class Courier:
             if not self._same(vectors[-1]):
                 self._fail(texts, self._drifted())
                 return
+            if counted := self._cut(call, answer.tokens):
+                reason = f"it has {counted} tokens with those beside it, and the service counted {answer.tokens}"
+                self._rejected(call, TooLong(f"{reason}: it was cut"))
+                return
         size, passed, shared = max(sum(text.bytes for text in texts), 1), 0, 0
         payer: Order | None = None
         paid: Counter[str] = Counter()
@@ -371,12 +369,21 @@ class Courier:
         then, now = (np.frombuffer(it, "<f4") for it in (self._trusted, vector))
         return float(then @ now) >= DRIFT
 
+    def _cut(self, call: Call, reported: int) -> int:
+        """Return how many tokens a call has, where the service counted fewer: it cut a text, and does not say so."""
+        counts = self.counts
+        if counts is None or not reported:
+            return 0
+        counted = sum(counts(self._text(text.key)) for text in call.texts)
+        # A service may not count what the model puts around each text.
+        return counted if reported + AROUND * len(call.texts) < counted else 0
+
     def _drifted(self) -> Halt:
         return Halt(
             "model-drift",
             f"{self.model.name} answers other vectors than before for the same text: another model stands behind the "
             "name now. Nothing that it answered was written",
-            "Bring the old model back, or build a new index",
+            DRIFT_CURE,
         )
 
     def _failed(self, call: Call, retry: Retry, *, ill: bool = False) -> None:

@@ -20,6 +20,9 @@ from headwater.embedding.port import Allowance
 from headwater.embedding.retries import Breaker, RetryBudget, backoff_s
 from headwater.errors import Overloaded, RateLimited, Retry
 
+#: So many refusals in a row, with nothing granted between: what was asked for may be more than is ever granted.
+HOPELESS = 4
+
 
 class Call(msgspec.Struct, frozen=True):
     """A call that goes now. `tokens` is the most that it may cost, `attempt` how often these texts failed together."""
@@ -138,7 +141,7 @@ class Dispatcher:
             # No failure of the call: the account pauses, and then it is the first in its lane.
             self.breaker.succeeded()
             self._budget.refused(call.booking, retry.after_s, roll, now)
-            self._again[call.lane].append(_Again(call.texts, call.attempt, now))
+            self._again[call.lane] += [_Again(part, call.attempt, now) for part in self._parts(call)]
             return
         self._budget.failed(call.booking, now)
         if isinstance(retry, Overloaded):
@@ -148,6 +151,14 @@ class Dispatcher:
             self.breaker.failed(roll, retry.after_s, now, ill=ill)
         pause = max(backoff_s(attempt, roll, retry.after_s), self._retries.reserve_s(now))
         self._again[call.lane].append(_Again(call.texts, attempt, now + pause))
+
+    def _parts(self, call: Call) -> Sequence[Sequence[Text]]:
+        """Return what a refused call goes again as: halves where it may be more than a limit that nobody says."""
+        texts = [text for text in call.texts if text not in self._riders]
+        middle = len(texts) // 2
+        if middle == 0 or self._budget.refusals < HOPELESS:
+            return [call.texts]
+        return [[*part, *self._riders] for part in (texts[:middle], texts[middle:])]
 
     def rejected(self, call: Call, now: float) -> None:
         """Learn that the service refused the input of a call, and so is alive."""

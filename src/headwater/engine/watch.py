@@ -78,8 +78,6 @@ class ModelWitness:
             alike = likeness(kept, packed)
             if alike < DRIFT:
                 raise await self._drift(alike)
-            if probes[0]:
-                ports.courier.trust(probes[0])
         self._passed = True
 
     async def _drift(self, alike: float) -> Halt:
