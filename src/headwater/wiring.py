@@ -317,8 +317,8 @@ class Site:
         def named(event: Event, fields: dict[str, Any]) -> None:
             if spending is not None and event is Event.CHANGES_SETTLED:
                 spending.settled(stream, fields["tokens"])
-            elif spending is not None and event is Event.STREAM_STOPPED:
-                spending.ended(stream)
+            elif spending is not None and event in (Event.STREAM_STARTED, Event.STREAM_STOPPED):
+                spending.ended(stream)  # what was paid before and not settled never will be
             emit(event, {"stream": stream, **fields})
 
         self._told = emit

@@ -99,6 +99,8 @@ class Courier:
         self._refusals = 0  # in a row
         self._failing_s: float | None = None  # since when calls fail and none is answered
         self._away: Retry | None = None
+        self._spent = False  # the account's budget
+        self._unclaimed: dict[str, Usage] = {}  # by stream: what was paid and belongs to no order
 
     def __repr__(self) -> str:
         return f"Courier({self._embedder!r}, {len(self._entries)} texts under way)"
@@ -116,6 +118,10 @@ class Courier:
     def counts(self) -> Count | None:
         """How many tokens a text has, where the tokenizer is known here."""
         return getattr(self._embedder, "count", None)
+
+    def pass_on(self, order: Order) -> None:
+        """Let what an order cost be part of what the stream's next one costs: nobody settles this one."""
+        self._unclaimed[order.stream] = self._unclaimed.get(order.stream, Usage()) + order.usage
 
     async def close(self) -> None:
         """Give up what is under way, and close the embedder. Idempotent."""
@@ -145,6 +151,7 @@ class Courier:
     def _take(self, order: Order) -> None:
         now = self._clock.monotonic()
         self._orders[order] = None
+        order.usage = self._unclaimed.pop(order.stream, Usage())
         if self._away is not None:
             order.wait.away(self._away)
         new: list[Text] = []
@@ -167,6 +174,7 @@ class Courier:
         self._orders.pop(order, None)
         if not order.left:
             return
+        self.pass_on(order)
         gone = set()
         for entry in list(self._entries.values()):
             entry.waiters = [(other, place) for other, place in entry.waiters if other is not order]
@@ -238,8 +246,10 @@ class Courier:
         """Return for how long the account's budget is spent, and have those who wait told of it; 0 where it is not."""
         now_us = self._clock.now_us()
         if self._spending is None or not (wait := self._spending.wait_s(now_us)):
+            self._spent = False
             return 0.0
-        self._lack(Retry(self.model.name, self._spending.cause(now_us)))
+        self._spent = True
+        self._lack(Retry(f"budget of {self.model.name}", self._spending.cause(now_us)))
         return min(wait, LOOK_S)
 
     async def _wake(self, seconds: float) -> None:
@@ -319,7 +329,7 @@ class Courier:
         now = self._clock.monotonic()
         self._decisions().answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now)
         self._failing_s, self._refusals = None, 0
-        if self._away is not None:
+        if self._away is not None and not self._spent:
             self._away = None
             for order in self._orders:
                 order.wait.back()

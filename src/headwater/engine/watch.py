@@ -55,6 +55,7 @@ class ModelWitness:
         longest = self._ports.recipe(0).longest
         texts = [*PROBES, *tail_pair(longest)]
         order = await courier.carry(texts, self._ports.name, Lane.LIVE, self._patience)
+        courier.pass_on(order)
         *probes, one, other = [b"" if isinstance(it, Refused) else it for it in order.answers]
         if one and other and (alike := cosine(one, other)) >= TAIL:
             raise Halt(
