@@ -155,6 +155,9 @@ async def _sharing(site: Site, stopper: Stopper) -> AsyncIterator[None]:
         except HeadwaterError as error:
             tell(f"halted: {error}")
             stopper.halt(exit_code(error))
+        except Exception:  # noqa: BLE001 (a defect: shown whole; without a share all would wait for ever, and say nothing)
+            traceback.print_exc()
+            stopper.halt(Exit.FAILED)
 
     parts: list[Borrower | SpendingWatch] = [*borrowers, *watches]
     sharing = [asyncio.ensure_future(share(part)) for part in parts]
