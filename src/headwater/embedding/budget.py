@@ -230,7 +230,8 @@ class Budget:
         most = max(need, min(most, self.tokens.whole(keep)))
         wait, whole = self.requests.wait_s(1, keep, now), self.tokens.wait_s(most, keep, now)
         if wait <= 0 and whole <= 0:
-            return Fit(most, near=worst > self.tokens.room(keep, now) - self.tokens.doubt)
+            near = worst > self.tokens.room(keep, now) - self.tokens.doubt
+            return Fit(most if self.tokens.limit is not None else math.inf, near=near)
         self._short_s = now
         least = max(need, most * (ENOUGH if whole <= PATIENCE_S else SMALLEST))
         wait = max(wait, self.tokens.wait_s(least, keep, now))

@@ -152,8 +152,8 @@ class Capacity:
         rise = seen.mean_s / least.mean_s / (1 + scatter) if least.mean_s else 1.0
         if rise > TOLERANCE + scatter:
             served = seen.at_once / rise
-            # While the number was doubled the queue had no time to build up: the next round will say.
-            self._found = None if self._doubling else (now, served)
+            # While the number was doubled the queue had no time to build up: later rounds will say better.
+            self._found = (now, served)
             self._doubling = False
             self._set(max(self._limit / 2, min(self._limit, served + 1)), now)
         elif seen.at_once > self.limit - 0.5:

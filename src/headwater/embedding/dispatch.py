@@ -217,7 +217,7 @@ class Dispatcher:
         fit = self._budget.fit(need, most, self._estimator.worst(size, texts), keep, now)
         if fit.wait_s > 0:
             return _Held(fit.wait_s)
-        room = min(self._limits.tokens, math.floor(fit.tokens))
+        room = math.floor(min(self._limits.tokens, fit.tokens))
         limits = msgspec.structs.replace(self._limits, tokens=room)
         fill = Fill(limits, self._estimator.bound, self._count, exactly=fit.near, riders=self._riders)
         taken = [*self._lanes.take(lane, fill), *self._riders]
