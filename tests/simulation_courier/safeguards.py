@@ -87,19 +87,23 @@ def _no_second_look(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(courier, "UNUSABLE", 0)
 
 
+class _OfAnyLane(dict[tuple[Lane, str], Any]):
+    def get(self, key: tuple[Lane, str], default: Any = None) -> Any:
+        return next((self[lane, key[1]] for lane in Lane if (lane, key[1]) in self), default)
+
+
 def _all_share_an_entry(patch: pytest.MonkeyPatch) -> None:
-    real = Courier._take
+    real = Courier.__init__
 
-    def take(self: Any, order: Any) -> None:
-        for entry in self._entries.values():
-            entry.lane = Lane.LIVE
-        real(self, order)
+    def init(self: Any, *args: Any, **options: Any) -> None:
+        real(self, *args, **options)
+        self._by_text = _OfAnyLane()
 
-    patch.setattr(Courier, "_take", take)
+    patch.setattr(Courier, "__init__", init)
 
 
-class _Forgetful(dict[str, Any]):
-    def get(self, key: str, default: Any = None) -> Any:
+class _Forgetful(dict[tuple[Lane, str], Any]):
+    def get(self, key: tuple[Lane, str], default: Any = None) -> Any:
         return None
 
 
@@ -133,15 +137,6 @@ def _go_on_asking_who_is_gone(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Breaker, "wait_s", lambda self, now: 0.0)
 
 
-def _one_bad_text_counts_as_an_outage(patch: pytest.MonkeyPatch) -> None:
-    real = Dispatcher.failed
-
-    def failed(self: Any, *args: Any, **options: Any) -> None:
-        real(self, *args, **{**options, "alive": False})
-
-    patch.setattr(Dispatcher, "failed", failed)
-
-
 def _a_given_up_call_keeps_its_place(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Dispatcher, "abandoned", lambda self, call, now: None)
 
@@ -151,7 +146,7 @@ def _denied_is_an_outage(patch: pytest.MonkeyPatch) -> None:
 
 
 def _any_model_will_do(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Courier, "_same", lambda self, vector: True)
+    patch.setattr(courier, "DRIFT", -2.0)
 
 
 def _outages_end_by_themselves(patch: pytest.MonkeyPatch) -> None:
@@ -172,7 +167,6 @@ SAFEGUARDS: Sequence[Safeguard] = (
     Safeguard("what was given up is forgotten", "ends", _keep_what_was_given_up),
     Safeguard("what is refused together is halved", "errors", _never_split),
     Safeguard("a model that is gone is left alone", "alone", _go_on_asking_who_is_gone),
-    Safeguard("one bad text is no outage", "ends", _one_bad_text_counts_as_an_outage, 600),
     Safeguard("a call that was given up frees its place", "ends", _a_given_up_call_keeps_its_place),
     Safeguard("a denied account is not waited for", "ends", _denied_is_an_outage),
     Safeguard("the end of an outage is told", "outages", _outages_end_by_themselves),

@@ -23,6 +23,10 @@ GUARD_S = 0.002
 
 #: A call has come at most so long after it went.
 ARRIVAL_S = 0.05
+#: A refusal shows that they took so many times as long.
+LATER = 4
+#: And each answer that it was a disturbance.
+SOONER = 0.99
 
 #: A call waits for room for all of it at most so long; beyond that, a smaller one goes.
 PATIENCE_S = 0.2
@@ -68,6 +72,7 @@ class Quota:
         self.share = share
         self._window_s = window_s
         self._trusting = True
+        self._arrival_s = ARRIVAL_S
         self._used = 0.0
         self._doubt = 0.0
         self._answered: list[tuple[float, float]] = []
@@ -124,10 +129,10 @@ class Quota:
         """Correct a booking by what the service counted, and learn from what it said with the answer."""
         self._used += amount - hold.amount
         self._doubt -= hold.doubt
-        ends = now + self._window_s
-        if self._trusting:
-            whole = math.inf if said.reset_s is None else now + said.reset_s
-            ends = min(ends, whole, hold.sent_s + ARRIVAL_S + self._window_s)
+        ends = min(now, hold.sent_s + self._arrival_s) + self._window_s
+        self._arrival_s = max(ARRIVAL_S, self._arrival_s * SOONER)
+        if self._trusting and said.reset_s is not None:
+            ends = min(ends, now + said.reset_s)
         heapq.heappush(self._answered, (ends + GUARD_S, amount))
         # Some services send -1 or 0 where they have no limit.
         if said.limit is not None and said.limit > 0:
@@ -142,8 +147,11 @@ class Quota:
         self._foreign = (ends, foreign) if foreign > 0 else (-math.inf, 0.0)
 
     def distrust(self) -> None:
-        """The service refused what the books had room for: hold every call for a window from its answer on."""
+        """The service refused what the books had room for: calls came later than was thought, or what it says of its
+        windows is wrong. In the end every call is held for a window from its answer on.
+        """
         self._trusting = False
+        self._arrival_s *= LATER
 
     def _release(self, now: float) -> None:
         while self._answered and self._answered[0][0] <= now:

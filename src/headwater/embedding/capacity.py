@@ -28,6 +28,8 @@ MEMORY_S = 30.0
 REFRESH_S = 20.0
 THINNED = 0.75
 
+#: So many times what was found went at once without waiting: then that was wrong.
+MORE = 1.5
 #: For how long what was found is believed where nothing shows that it holds.
 BELIEVED_S = 120.0
 
@@ -147,17 +149,22 @@ class Capacity:
             self._thinned = False
             self._changed_s = now
             return
-        # The least of many is as far below their mean as they scatter: only what is above that is a rise.
-        scatter = SCATTER * least.scatter_s / least.mean_s if least.mean_s else 0.0
-        rise = seen.mean_s / least.mean_s / (1 + scatter) if least.mean_s else 1.0
-        if rise > TOLERANCE + scatter:
+        # The least of many is as far below their mean as they scatter: only what is above that is a rise. A queue makes
+        # every call of a round slow, a disturbance only some: where they scatter, a higher mean says little.
+        below = SCATTER * least.scatter_s / least.mean_s if least.mean_s else 0.0
+        doubt = seen.scatter_s / least.mean_s if least.mean_s else 0.0
+        rise = seen.mean_s / least.mean_s / (1 + below) if least.mean_s else 1.0
+        if rise > TOLERANCE + below + doubt:
             served = seen.at_once / rise
             # While the number was doubled the queue had no time to build up: later rounds will say better.
             self._found = (now, served)
             self._doubling = False
             self._set(max(self._limit / 2, min(self._limit, served + 1)), now)
-        elif seen.at_once > self.limit - 0.5:
-            self._grow(now)
+        else:
+            if self._found is not None and seen.at_once > MORE * self._found[1]:
+                self._found = None  # more went at once, and none of them waited
+            if seen.at_once > self.limit - 0.5:
+                self._grow(now)
         if now - self._uncrowded_s > REFRESH_S:
             self._thinned = True
             self._changed_s = now

@@ -16,7 +16,6 @@ from functools import partial
 from itertools import count
 
 import msgspec
-import numpy as np
 
 from headwater.clock import Clock, Dice
 from headwater.embedding.answers import Unusable, check
@@ -26,12 +25,12 @@ from headwater.embedding.capacity import Capacity
 from headwater.embedding.dispatch import Call, Dispatcher
 from headwater.embedding.estimate import AROUND
 from headwater.embedding.lanes import Lane, Policy, Text
-from headwater.embedding.orders import Entry, Order, Refused
+from headwater.embedding.orders import Entry, Order, Refused, Suspects
 from headwater.embedding.port import PROBE, Count, Description, Embedded, Embedder
 from headwater.embedding.retries import State
 from headwater.embedding.spending import Spending, cost_usd
-from headwater.embedding.witness import DRIFT, DRIFT_CURE
-from headwater.errors import Denied, Halt, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
+from headwater.embedding.witness import DRIFT, cosine, drifted
+from headwater.errors import Denied, Overloaded, RateLimited, Reject, Retry, TooLong, Unreachable
 from headwater.model.receipt import Usage
 from headwater.observability.signals import Emit, Event, unheard
 from headwater.patience import Patience, Wait
@@ -47,13 +46,6 @@ LOOK_S = 60.0
 SILENT_S = 5.0
 
 _UNLIMITED = 1 << 40
-
-
-class _Suspects(msgspec.Struct, frozen=True):
-    """Texts that were refused together, and the one that the service named, if it did."""
-
-    texts: Sequence[Text]
-    named: Text | None
 
 
 #: A call under way: what the model answers, and its vectors in the order asked.
@@ -89,17 +81,18 @@ class Courier:
         self._riders: list[Text] = []
         self._trusted: bytes | None = None  # the vector of the rider
         self._entries: dict[int, Entry] = {}
-        self._by_text: dict[str, Entry] = {}
+        self._by_text: dict[tuple[Lane, str], Entry] = {}
         self._orders: dict[Order, None] = {}
         self._calls: dict[_Asking, Call] = {}
         self._timer: asyncio.Task[None] | None = None
         self._due_s = math.inf
         self._probe: int | None = None  # the key of the probe under way
-        self._suspects: list[_Suspects] = []
+        self._suspects: list[Suspects] = []
         self._refusals = 0  # in a row
         self._failing_s: float | None = None  # since when calls fail and none is answered
         self._away: Retry | None = None
         self._spent = False  # the account's budget
+        self._closed = False
         self._unclaimed: dict[str, Usage] = {}  # by stream: what was paid and belongs to no order
 
     def __repr__(self) -> str:
@@ -125,6 +118,9 @@ class Courier:
 
     async def close(self) -> None:
         """Give up what is under way, and close the embedder. Idempotent."""
+        self._closed = True
+        for order in self._orders:
+            order.done.cancel()
         tasks = [*self._calls, *([self._timer] if self._timer else [])]
         for task in tasks:
             task.cancel()
@@ -156,13 +152,13 @@ class Courier:
             order.wait.away(self._away)
         new: list[Text] = []
         for place, text in enumerate(order.texts):
-            known = self._by_text.get(text)
             # What waits behind a replay must not hold up what is live.
-            if known is not None and known.lane in (Lane.LIVE, order.lane):
+            known = self._by_text.get((Lane.LIVE, text)) or self._by_text.get((order.lane, text))
+            if known is not None:
                 known.waiters.append((order, place))
                 continue
             entry = Entry(next(self._keys), text, order.lane, (order, place))
-            self._entries[entry.key] = self._by_text[text] = entry
+            self._entries[entry.key] = self._by_text[order.lane, text] = entry
             size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
             new.append(Text(entry.key, order.lane, order.stream, size, now))
         self._decisions().add(new, now)
@@ -189,9 +185,7 @@ class Courier:
             self._turn()
 
     def _drop(self, entry: Entry) -> None:
-        del self._entries[entry.key]
-        if self._by_text.get(entry.text) is entry:
-            del self._by_text[entry.text]
+        del self._entries[entry.key], self._by_text[entry.lane, entry.text]
 
     def _decisions(self) -> Dispatcher:
         if self._dispatcher is None:
@@ -230,6 +224,8 @@ class Courier:
 
     def _turn(self) -> None:
         """Send all that may go now, and come back when more may."""
+        if self._closed:
+            return
         while isinstance(step := self._spent_s() or self._decisions().next(self._clock.monotonic()), Call):
             task = asyncio.ensure_future(self._ask([self._text(text.key) for text in step.texts]))
             self._calls[task] = step
@@ -306,11 +302,15 @@ class Courier:
     def _not_answered(self, call: Call, error: BaseException) -> str:
         """Decide what a failure means, and return its name."""
         if isinstance(error, Unusable) and call.attempt < UNUSABLE:
-            self._failed(call, Retry(self.model.name, error.reason))
+            if call.texts[0].key == self._probe:
+                self._acquit(call)
+            # One bad text must not stop the others: the model is there.
+            self._failed(call, Retry(self.model.name, error.reason), alive=True)
             return "failed"
         if isinstance(error, Reject):
             self._rejected(call, error)
             return "rejected"
+        self._acquit(call)
         if isinstance(error, Retry):
             self._failed(call, error)
             return _BUSY.get(type(error), "failed")
@@ -328,21 +328,19 @@ class Courier:
     def _answered(self, call: Call, answer: Embedded, vectors: Sequence[bytes]) -> None:
         now = self._clock.monotonic()
         self._decisions().answered(call, answer.tokens, answer.requests_left, answer.tokens_left, now)
-        self._failing_s, self._refusals = None, 0
-        if self._away is not None and not self._spent:
-            self._away = None
-            for order in self._orders:
-                order.wait.back()
+        self._refusals = 0
+        self._back()
         texts = call.texts
-        if self._rides(call):
-            texts = texts[:-1]
-            if not self._same(vectors[-1]):
-                self._fail(texts, self._drifted())
+        if self._rides(call) or texts[0].key == self._probe:
+            self._trusted = self._trusted or vectors[-1]
+            if cosine(self._trusted, vectors[-1]) < DRIFT:
+                self._fail(texts, drifted(self.model.name))
                 return
-            if counted := self._cut(call, answer.tokens):
-                reason = f"it has {counted} tokens with those beside it, and the service counted {answer.tokens}"
-                self._rejected(call, TooLong(f"{reason}: it was cut"))
-                return
+            texts = [text for text in texts if text not in self._riders]
+        if texts and texts[0].key != self._probe and (counted := self._cut(call, answer.tokens)):
+            reason = f"it has {counted} tokens with those beside it, and the service counted {answer.tokens}"
+            self._suspect(call, TooLong(f"{reason}: it was cut"))
+            return
         size, passed, shared = max(sum(text.bytes for text in texts), 1), 0, 0
         payer: Order | None = None
         paid: Counter[str] = Counter()
@@ -350,7 +348,7 @@ class Courier:
             passed += text.bytes
             tokens, shared = answer.tokens * passed // size - shared, answer.tokens * passed // size
             if text.key == self._probe:
-                self._passed()
+                self._passed(call.booking.sent_s)
                 continue
             entry = self._entries.get(text.key)
             if entry is None:
@@ -369,41 +367,37 @@ class Courier:
             for stream, count in paid.items():
                 self._spending.paid(stream, count, self._clock.now_us())
 
+    def _back(self) -> None:
+        """The model is there, if it was away."""
+        self._failing_s = None
+        if self._away is not None and not self._spent:
+            self._away = None
+            for order in self._orders:
+                order.wait.back()
+
     def _rides(self, call: Call) -> bool:
         return bool(self._riders) and call.texts[-1] is self._riders[0]
-
-    def _same(self, vector: bytes) -> bool:
-        """Tell whether the model that answered is the one that answered before."""
-        if self._trusted is None:
-            self._trusted = vector
-        then, now = (np.frombuffer(it, "<f4") for it in (self._trusted, vector))
-        return float(then @ now) >= DRIFT
 
     def _cut(self, call: Call, reported: int) -> int:
         """Return how many tokens a call has, where the service counted fewer: it cut a text, and does not say so."""
         counts = self.counts
         if counts is None or not reported:
             return 0
+        if any(text.key not in self._entries for text in call.texts if text not in self._riders):
+            return 0  # what was given up meanwhile is not known any more
         counted = sum(counts(self._text(text.key)) for text in call.texts)
         # A service may not count what the model puts around each text.
         return counted if reported + AROUND * len(call.texts) < counted else 0
 
-    def _drifted(self) -> Halt:
-        return Halt(
-            "model-drift",
-            f"{self.model.name} answers other vectors than before for the same text: another model stands behind the "
-            "name now. Nothing that it answered was written",
-            DRIFT_CURE,
-        )
-
-    def _failed(self, call: Call, retry: Retry, *, ill: bool = False) -> None:
+    def _failed(self, call: Call, retry: Retry, *, ill: bool = False, alive: bool = False) -> None:
         now, decisions = self._clock.monotonic(), self._decisions()
         wanted = self._wanted(call.texts)
         if not wanted:
             decisions.abandoned(call, now)
             return
         again = [*wanted, *self._riders] if self._rides(call) else wanted
-        decisions.failed(msgspec.structs.replace(call, texts=again), retry, self._dice.random(), now, ill=ill)
+        call = msgspec.structs.replace(call, texts=again)
+        decisions.failed(call, retry, self._dice.random(), now, ill=ill, alive=alive)
         if self._failing_s is None:
             self._failing_s = call.booking.sent_s
         if now - self._failing_s >= SILENT_S or decisions.breaker.state is not State.CLOSED:
@@ -431,28 +425,46 @@ class Courier:
         now, decisions = self._clock.monotonic(), self._decisions()
         if call.texts[0].key == self._probe:
             # It refuses what every model can embed.
+            self._acquit(call)
             self._failed(call, Retry(self.model.name, f"it refuses every text: {reject.reason}"), ill=True)
             return
         decisions.rejected(call, now)
+        self._suspect(call, reject)
+
+    def _suspect(self, call: Call, reject: Reject) -> None:
+        """Look into what a call was refused for; the call itself is settled."""
+        now = self._clock.monotonic()
         self._refusals += 1
         texts = self._wanted(call.texts)
         named = None if reject.index is None or reject.index >= len(call.texts) else call.texts[reject.index]
-        suspects = _Suspects(texts, named if named in texts else None)
-        if len(texts) == 1 and self._entries[texts[0].key].probed:
-            entry = self._entries[texts[0].key]
-            self._drop(entry)
-            for order, place in entry.waiters:
-                order.answer(place, Refused(reject.reason, isinstance(reject, TooLong)))
-        elif len(texts) > 1 and self._refusals < SUSPICIOUS:
+        suspects = Suspects(texts, named if named in texts else None)
+        if len(texts) > 1 and self._refusals < SUSPICIOUS:
             self._split(suspects, now)
         elif texts:
+            entry = self._entries[texts[0].key]
+            entry.too_long = isinstance(reject, TooLong)
+            if len(texts) == 1 and entry.probed and not (entry.too_long and self._rides(call)):
+                entry.refused, entry.refused_s = Refused(reject.reason, isinstance(reject, TooLong)), now
             self._suspects.append(suspects)
-            if self._probe is None:
-                self._probe = next(self._keys)
-                decisions.resend([Text(self._probe, call.lane, texts[0].stream, len(PROBE), now)], now)
+            self._send_probe(now)
 
-    def _passed(self) -> None:
-        """The probe passed: what was refused before it goes again, in parts, until a text stands alone."""
+    def _send_probe(self, now: float) -> None:
+        """Ask for the known-good text, before anything else."""
+        if self._suspects and self._probe is None:
+            self._probe = next(self._keys)
+            probe = Text(self._probe, Lane.LIVE, self._suspects[0].texts[0].stream, len(PROBE), now)
+            self._decisions().resend([probe], now, first=True)
+
+    def _acquit(self, call: Call) -> None:
+        """Whatever its texts were refused for may have been the model's doing: it has to happen anew."""
+        own = (self._entries.get(text.key) for text in call.texts)
+        for entry in self._entries.values() if call.texts[0].key == self._probe else filter(None, own):
+            entry.probed, entry.refused = False, None
+
+    def _passed(self, sent_s: float) -> None:
+        """The probe passed that went at `sent_s`. What was refused before goes again in parts, until a text stands
+        alone; that goes once more. If it is refused then, and the probe, sent at once, passes again, it is to blame.
+        """
         now = self._clock.monotonic()
         waiting, self._suspects, self._probe = self._suspects, [], None
         for suspects in waiting:
@@ -460,17 +472,28 @@ class Courier:
             if len(texts) > 1:
                 self._split(suspects, now)
             elif texts:
-                self._entries[texts[0].key].probed = True
-                self._resend(texts, now)
+                self._tried(texts[0], sent_s, now)
+        self._send_probe(now)
 
-    def _split(self, suspects: _Suspects, now: float) -> None:
+    def _tried(self, text: Text, sent_s: float, now: float) -> None:
+        entry = self._entries[text.key]
+        if entry.refused is None:
+            entry.probed = True
+            # Without a rider where that may have been too much.
+            self._decisions().resend([text, *([] if entry.too_long else self._riders)], now)
+        elif entry.refused_s > sent_s:
+            self._suspects.append(Suspects([text], None))
+        else:
+            self._back()
+            self._drop(entry)
+            for order, place in entry.waiters:
+                order.answer(place, entry.refused)
+
+    def _split(self, suspects: Suspects, now: float) -> None:
         """Send texts again in parts: the one that the service named apart, else halves."""
-        texts, named = self._wanted(suspects.texts), suspects.named
-        middle = len(texts) // 2
-        parts = [texts[:middle], texts[middle:]]
-        if named in texts:
-            parts = [[text for text in texts if text is named], [text for text in texts if text is not named]]
-        for part in parts:
+        texts = self._wanted(suspects.texts)
+        apart = [text for text in texts if text is suspects.named] or texts[: len(texts) // 2]
+        for part in (apart, [text for text in texts if text not in apart]):
             self._resend(part, now)
 
 

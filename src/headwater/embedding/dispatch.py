@@ -99,7 +99,11 @@ class Dispatcher:
         self._lanes.forget(keys)
         for lane, them in self._again.items():
             left = [(again, [text for text in again.texts if text.key not in keys]) for again in them]
-            self._again[lane] = [msgspec.structs.replace(again, texts=texts) for again, texts in left if texts]
+            self._again[lane] = [
+                msgspec.structs.replace(again, texts=texts)
+                for again, texts in left
+                if any(text not in self._riders for text in texts)
+            ]
 
     def next(self, now: float) -> Call | float:
         """Return the call that goes now; or in how many seconds to ask again. Ask too when a text or an answer came."""
@@ -130,10 +134,12 @@ class Dispatcher:
         self._lingers[call.lane].answered(now - sent)
         self.breaker.succeeded()
 
-    def failed(self, call: Call, retry: Retry, roll: float, now: float, *, ill: bool = False) -> None:
+    def failed(
+        self, call: Call, retry: Retry, roll: float, now: float, *, ill: bool = False, alive: bool = False
+    ) -> None:
         """Learn that a call failed, by what the service said: its batch goes again as it is, when there is a chance.
 
-        `ill`: no call can succeed, so all wait until one does that goes alone.
+        `ill`: no call can succeed, so all wait until one does that goes alone. `alive`: the service did answer.
         """
         self._under_way[call.lane] -= 1
         attempt = call.attempt + 1
@@ -144,9 +150,15 @@ class Dispatcher:
             self._again[call.lane] += [_Again(part, call.attempt, now) for part in self._parts(call)]
             return
         self._budget.failed(call.booking, now)
-        if isinstance(retry, Overloaded):
+        if alive:
             self.breaker.succeeded()
-            self.capacity.overloaded(call.booking.sent_s, 1 + sum(self._under_way.values()), now)
+        elif isinstance(retry, Overloaded):
+            at_once = 1 + sum(self._under_way.values())
+            self.capacity.overloaded(call.booking.sent_s, at_once, now)
+            if at_once > 1:
+                self.breaker.succeeded()
+            else:  # less at once would not help: it is away
+                self.breaker.failed(roll, retry.after_s, now)
         else:
             self.breaker.failed(roll, retry.after_s, now, ill=ill)
         pause = max(backoff_s(attempt, roll, retry.after_s), self._retries.reserve_s(now))
@@ -172,9 +184,12 @@ class Dispatcher:
         self._budget.failed(call.booking, now)
         self.breaker.abandoned(now)
 
-    def resend(self, texts: Sequence[Text], now: float) -> None:
-        """Send these texts of one lane as one call, next in their lane: a part of a batch that was refused."""
-        self._again[texts[0].lane].append(_Again(texts, 0, now))
+    def resend(self, texts: Sequence[Text], now: float, *, first: bool = False) -> None:
+        """Send these texts of one lane as one call, next in their lane: a part of a batch that was refused. `first`:
+        before all others that go again.
+        """
+        them = self._again[texts[0].lane]
+        them.insert(0 if first else len(them), _Again(texts, 0, now))
 
     def _due(self, lane: Lane, now: float) -> _Again | None:
         return next((again for again in self._again[lane] if again.due_s <= now), None)

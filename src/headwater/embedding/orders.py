@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from headwater.embedding.lanes import Lane
+from headwater.embedding.lanes import Lane, Text
 from headwater.model.receipt import Usage
 from headwater.patience import Wait
 
@@ -17,6 +17,13 @@ class Refused(msgspec.Struct, frozen=True):
 
     reason: str
     too_long: bool = False
+
+
+class Suspects(msgspec.Struct, frozen=True):
+    """Texts that were refused together, and the one that the service named, if it did."""
+
+    texts: Sequence[Text]
+    named: Text | None
 
 
 class Order:
@@ -52,7 +59,7 @@ class Order:
 class Entry:
     """A text under way, and where its answer goes; the first to wait pays."""
 
-    __slots__ = ("key", "lane", "probed", "text", "waiters")
+    __slots__ = ("key", "lane", "probed", "refused", "refused_s", "text", "too_long", "waiters")
 
     def __init__(self, key: int, text: str, lane: Lane, waiter: tuple[Order, int]) -> None:
         self.key = key
@@ -60,3 +67,6 @@ class Entry:
         self.lane = lane
         self.waiters = [waiter]
         self.probed = False  # it was refused alone, and the probe passed after that
+        self.refused: Refused | None = None  # what was said of it, alone, after that
+        self.refused_s = 0.0
+        self.too_long = False  # so it was said, the last time

@@ -31,6 +31,7 @@ class Pace:
         self._grown = 0
         self._fresh = False
         self._next_s = -math.inf
+        self._last_s = -math.inf
 
     def wait_s(self, now: float) -> float:
         """Return in how many seconds the next call may go."""
@@ -38,6 +39,10 @@ class Pace:
 
     def sent(self, now: float) -> None:
         """Learn that a call goes. Until it is refused it counts as granted."""
+        if math.isinf(self._rate) and now - self._last_s > RECENT_S:
+            # Nobody asked for more meanwhile: that tells nothing of what is granted.
+            self._granted, self._since_s = 0, now
+        self._last_s = now
         if math.isinf(self._rate) and now - self._since_s > RECENT_S:
             # Forget the older half; what is left is good enough for a first guess.
             self._granted //= 2

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headwater.embedding.port import PROBE
+from headwater.errors import Halt
 
 #: Of many kinds, so that whatever changed shows in one of them; short, so that no model cuts one. Never change them: an
 #: index keeps their vectors, and other texts would look like another model.
@@ -102,3 +103,13 @@ def _decode(packed: bytes) -> npt.NDArray[np.float64]:
 
 def _long(text: str, characters: int) -> str:
     return (text * (characters // len(text) + 1))[:characters]
+
+
+def drifted(name: str) -> Halt:
+    """Return what ends a stream whose model answers other vectors for the same text than it did in this process."""
+    return Halt(
+        "model-drift",
+        f"{name} answers other vectors than before for the same text: another model stands behind the name now. "
+        "Nothing that it answered was written",
+        DRIFT_CURE,
+    )

@@ -176,7 +176,8 @@ async def serve(
 
 def listen(port: int) -> socket.socket:
     """Return a socket that listens on loopback; port 0 takes a free one. Raise Unreachable where it cannot."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Named, so that asyncio turns off Nagle's algorithm: with delayed acknowledgements an answer would take 45 ms more.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))

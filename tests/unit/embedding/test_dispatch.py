@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 
+import pytest
+
 from headwater.embedding.batching import Limits
 from headwater.embedding.budget import Budget, Quota
 from headwater.embedding.capacity import Capacity
-from headwater.embedding.dispatch import Call, Dispatcher
+from headwater.embedding.dispatch import HOPELESS, Call, Dispatcher
 from headwater.embedding.lanes import Lane, Policy, Text
 from headwater.embedding.port import Allowance
-from headwater.embedding.retries import FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker, RetryBudget, backoff_s
-from headwater.errors import RateLimited, Retry
+from headwater.embedding.retries import FAILURES, FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker, RetryBudget, State, backoff_s
+from headwater.errors import Overloaded, RateLimited, Retry
 
 SILENT = Allowance()
 
@@ -159,3 +161,37 @@ def test_a_share_of_the_account_is_all_that_is_used() -> None:
     # The 40 that others used are within their half.
     budget.answered(budget.book(10, 10, 10.0), 10, SILENT, Allowance(100, 50, 10.0), 10.1)
     assert budget.tokens.room(0.0, 10.1) == 40
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_service_that_answers_what_cannot_be_used_is_there(alive: bool) -> None:
+    it, now = dispatcher(), 0.0
+    it.add([text(1)], now)
+    for _ in range(2 * FAILURES):
+        while not isinstance(step := it.next(now), Call):
+            now += step
+        it.failed(step, Retry("service", "not finite"), 0.5, now, alive=alive)
+    assert (it.breaker.state is State.CLOSED) is alive
+
+
+def test_a_batch_that_is_refused_again_and_again_goes_in_halves() -> None:
+    it, now = dispatcher(), 0.0
+    it.add([text(key) for key in range(4)], now)
+    sizes = []
+    for _ in range(HOPELESS + 2):
+        while not isinstance(step := it.next(now), Call):
+            now += step
+        sizes.append(len(step.texts))
+        it.failed(step, RateLimited("service", "slow down"), 0.5, now)
+    assert sizes[:HOPELESS] == [4] * HOPELESS
+    assert sizes[HOPELESS] == 2
+
+
+def test_a_lone_call_that_is_too_much_shows_a_service_that_is_away() -> None:
+    it, now = dispatcher(), 0.0
+    it.add([text(1)], now)
+    for _ in range(FAILURES):
+        while not isinstance(step := it.next(now), Call):
+            now += step
+        it.failed(step, Overloaded("service", "full"), 0.5, now)
+    assert it.breaker.state is State.OPEN
