@@ -166,11 +166,14 @@ class Dispatcher:
 
     def _parts(self, call: Call) -> Sequence[Sequence[Text]]:
         """Return what a refused call goes again as: halves where it may be more than a limit that nobody says."""
-        texts = [text for text in call.texts if text not in self._riders]
+        halves = self._halves(call.texts) if self._budget.refusals >= HOPELESS else ()
+        return halves or [call.texts]
+
+    def _halves(self, batch: Sequence[Text]) -> Sequence[Sequence[Text]]:
+        """Return a batch as two, its riders in both; nothing where it is a single text."""
+        texts = [text for text in batch if text not in self._riders]
         middle = len(texts) // 2
-        if middle == 0 or self._budget.refusals < HOPELESS:
-            return [call.texts]
-        return [[*part, *self._riders] for part in (texts[:middle], texts[middle:])]
+        return [[*part, *self._riders] for part in (texts[:middle], texts[middle:])] if middle else ()
 
     def rejected(self, call: Call, now: float) -> None:
         """Learn that the service refused the input of a call, and so is alive."""
@@ -210,6 +213,11 @@ class Dispatcher:
         tokens, worst = self._estimator.bound(size, len(again.texts)), self._estimator.worst(size, len(again.texts))
         if self._count is not None:
             tokens = worst = sum(map(self._count, again.texts))
+        if (halves := self._halves(again.texts)) and 0 < self._budget.tokens.whole(keep) < tokens:
+            # It went when this worker had more of the account: as it is, it would hold up all others for as long.
+            place = self._again[lane].index(again)
+            self._again[lane][place : place + 1] = [_Again(half, again.attempt, again.due_s) for half in halves]
+            return self._repeat(lane, self._again[lane][place], keep, now)
         fit = self._budget.fit(tokens, tokens, worst, keep, now)
         if fit.wait_s > 0:
             return _Held(fit.wait_s)

@@ -195,3 +195,22 @@ def test_a_lone_call_that_is_too_much_shows_a_service_that_is_away() -> None:
             now += step
         it.failed(step, Overloaded("service", "full"), 0.5, now)
     assert it.breaker.state is State.OPEN
+
+
+def test_a_batch_that_went_with_a_larger_share_goes_on_in_parts() -> None:
+    budget = Budget(tokens=8_000, window_s=2.0)
+    it, now = Dispatcher(Limits(60, 10_000, 100_000), budget, Capacity(), Policy()), 0.0
+    it.add([text(key, size=100) for key in range(60)], now)
+    budget.set_share(0.98)
+    failed = sent(it.next(now))
+    assert failed.tokens > 4_000
+    it.failed(failed, Retry("service", "500"), 0.5, now)
+    budget.set_share(0.495)
+    again: list[int] = []
+    while len(again) < len(failed.texts):
+        if isinstance(step := it.next(now), Call):
+            again += [one.key for one in step.texts]
+            it.answered(step, 1, SILENT, SILENT, now)
+        else:
+            now += step
+    assert sorted(again) == [one.key for one in failed.texts]
