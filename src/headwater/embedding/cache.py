@@ -80,6 +80,11 @@ class Kept:
         found = await self._cache.get(self._space, [key_of(text) for text in texts.values()])
         return {key: vector for key, vector in zip(texts, found, strict=True) if vector is not None}
 
+    async def forget(self, digests: Sequence[bytes]) -> None:
+        """Let go of the vectors of these texts. Raise Retry or Unreachable when that cannot be done."""
+        if digests:
+            await self._cache.forget(self._space.tenant, digests)
+
     async def put(self, vectors: Mapping[str, bytes]) -> None:
         """Keep the vectors of these texts."""
         if vectors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ from headwater.indexes.port import IndexWriter
 from headwater.model.change import Change, Undecodable
 from headwater.model.document import Recipe
 from headwater.model.fence import FROZEN
-from headwater.model.manifest import Answer, Mark, Verdict, Write
+from headwater.model.manifest import Answer, Mark, State, Verdict, Write
 from headwater.model.receipt import Counts, Receipt, Usage
 from headwater.model.version import compare
 from headwater.patience import Patience
@@ -191,6 +192,10 @@ class Applier:
     async def _apply(self, writes: Sequence[_Step]) -> None:
         """Write, and take note of each answer. What is neither applied nor refused for good is planned again."""
         finished = [place for job, write, _ in writes if isinstance(write, Write) for place in job.places]
+        if self._kept is not None:
+            # First: a crash after the write would find nothing left to forget.
+            forget = partial(self._kept.forget, [key for job, write, _ in writes for key in _removed(job, write)])
+            await self._patience.call(forget)
 
         async def once() -> list[Answer]:
             positions = self._positions.assuming(finished)
@@ -211,6 +216,13 @@ class Applier:
             else:
                 manifest = msgspec.structs.replace(write.manifest, revision=answer.revision)
                 job.settled(manifest, counts, self._clock.now_us())
+
+
+def _removed(job: Job, write: Write | Mark) -> Sequence[bytes]:
+    """Return the digests of the texts of a document that is taken away."""
+    if isinstance(write, Mark) or write.manifest.state is State.LIVE or job.stored is None:
+        return ()
+    return [ref.digest for ref in job.stored.chunks]
 
 
 def _draft(recipe: Recipe, job: Job, now_us: int) -> Draft | Reject:

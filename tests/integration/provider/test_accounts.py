@@ -119,3 +119,20 @@ def test_what_was_paid_for_is_not_paid_for_again_by_another_stream(tmp_path: Pat
     assert (paid["texts"], paid["reused"]) == (0, 20)
     assert notes.verified("copies")
     assert b"paid for once" not in (tmp_path / "cache.db").read_bytes()
+
+
+def test_what_is_deleted_leaves_the_cache_too(tmp_path: Path, provider: Start) -> None:
+    service = provider()
+    notes = Notes(tmp_path, service)
+    other = f"  copies: {{recipe: {{embed: {{model: openai/fake-embedding, url: '{service.url}/v1', key: k}}}}}}"
+    notes.write("cache: {url: sqlite:///cache.db}", streams=other)
+    notes.publish({"gone": "a note that is deleted", "kept": "a note that stays"})
+    notes.cli("run", "--once")
+    before = service.record.embedded()
+    notes.publish({"gone": None})
+    notes.cli("run", "--once")
+    notes.publish({"gone": "a note that is deleted", "kept": "a note that stays"}, "copies")
+    notes.cli("run", "--once")
+    again = [count - before[text] for text, count in service.record.embedded().items() if before[text] == 1]
+    assert sorted(again)[-2:] == [0, 1]  # of the two notes, one was paid for again
+    assert notes.verified("copies")
