@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from headwater.embedding.port import PROBE
 from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End
 from headwater.indexes.port import IndexWriter
@@ -36,7 +37,7 @@ def test_of_two_workers_one_takes_a_letter(kind: str, tmp_path: Path) -> None:
         await stream.clock.sleep(0.3)  # several looks of the other one
         assert await _tried(stream, 2)
         # Before a text is blamed, a known good one is tried: so many were blamed.
-        assert sum(len(text) > 1 for text in stream.model.texts) == 1
+        assert stream.model.texts.count(PROBE) == 2  # what it takes to blame a text once
         for worker in workers:
             worker.stop()
         assert {it.end for it in await asyncio.gather(*running)} == {End.STOPPED}
@@ -90,7 +91,7 @@ def test_a_letter_is_taken_once_however_long_its_settlement_takes(tmp_path: Path
         stream.model.texts.clear()
         ended = await stream.worker(reader=lambda it: SlowlySettling(it, stream)).run(once=True)
         assert ended.end is End.DONE
-        assert sum(len(text) > 1 for text in stream.model.texts) == 1
+        assert stream.model.texts.count(PROBE) == 2  # what it takes to blame a text once
         assert await _tried(stream, 2)
 
     play("memory", tmp_path, story)
