@@ -35,7 +35,7 @@ ENOUGH = 0.75
 #: The smallest part of a call that is worth a request.
 SMALLEST = 1 / 4
 
-#: Whoever has a part of an account asks again so soon: its part may have grown.
+#: Whoever is not alone on an account asks again so soon: there may be more room, and nobody tells of it.
 LENT_S = 0.25
 #: Who has so much of an account has all that there is to have: the others keep only what they start with.
 ALL = 0.9
@@ -195,7 +195,12 @@ class Budget:
         self._under_way = 0
         self._heard = False
         self._refusals = 0
+        self._users = 0
         self._paused_s = -math.inf
+
+    def join(self) -> None:
+        """Be used by one more dispatcher."""
+        self._users += 1
 
     @property
     def refusals(self) -> int:
@@ -231,7 +236,7 @@ class Budget:
         if now >= self._until_s:
             self.set_share(0.0)
         if not self._heard and self._under_way:
-            return Fit(0, math.inf)
+            return Fit(0, self._bounded(math.inf))
         wait = max(self._paused_s - now, self._pace.wait_s(now))
         if wait > 0:
             return Fit(0, wait)
@@ -244,8 +249,13 @@ class Budget:
         least = max(need, most * (ENOUGH if whole <= PATIENCE_S else SMALLEST))
         wait = max(wait, self.tokens.wait_s(least, keep, now))
         if wait > 0:
-            return Fit(0, wait if self.tokens.share >= 1 else min(wait, LENT_S))
+            return Fit(0, self._bounded(wait))
         return Fit(max(least, self.tokens.room(keep, now)), near=True)
+
+    def _bounded(self, wait_s: float) -> float:
+        """Whoever is not alone is not told when room comes: by another's answer, or with a larger share."""
+        alone = self._users <= 1 and self.tokens.share >= 1
+        return wait_s if alone else min(wait_s, LENT_S)
 
     def book(self, tokens: float, worst: float, now: float) -> Booking:
         """Book a call that goes now, of at most so many tokens by the estimate, and of `worst` if that is wrong."""

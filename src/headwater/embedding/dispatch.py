@@ -77,6 +77,7 @@ class Dispatcher:
         self._riding = sum(text.bytes for text in riders)
         self._limits = limits
         self._budget = budget
+        budget.join()
         self._policy = policy
         self._count = count
         self.capacity = capacity

@@ -214,3 +214,16 @@ def test_a_batch_that_went_with_a_larger_share_goes_on_in_parts() -> None:
         else:
             now += step
     assert sorted(again) == [one.key for one in failed.texts]
+
+
+def test_a_dispatcher_looks_again_although_only_another_ones_answer_frees_the_account() -> None:
+    budget = Budget()
+    one, other = dispatcher(budget), dispatcher(budget)
+    one.add([text(1)], 0.0)
+    other.add([text(2)], 0.0)
+    first = sent(one.next(0.0))  # it goes alone: its answer says what the limits are
+    wait = other.next(0.0)
+    assert isinstance(wait, float)
+    assert wait < 1
+    one.answered(first, 10, SILENT, SILENT, 0.1)
+    assert isinstance(other.next(wait), Call)
