@@ -362,7 +362,6 @@ class Courier:
             paid[order.stream] += tokens
             for order, place in entry.waiters:
                 order.answer(place, vector)
-
         if self._spending is not None:
             for stream, count in paid.items():
                 self._spending.paid(stream, count, self._clock.now_us())
@@ -381,7 +380,7 @@ class Courier:
     def _cut(self, call: Call, reported: int) -> int:
         """Return how many tokens a call has, where the service counted fewer: it cut a text, and does not say so."""
         counts = self.counts
-        if counts is None or not reported:
+        if counts is None or not reported or not self.model.witnessed:
             return 0
         if any(text.key not in self._entries for text in call.texts if text not in self._riders):
             return 0  # what was given up meanwhile is not known any more

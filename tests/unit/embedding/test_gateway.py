@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -391,6 +392,38 @@ def test_another_model_behind_the_name_is_noticed_in_the_very_call() -> None:
     bench = Bench(Model(plain, drifting, max_texts=3, witnessed=True))
     with pytest.raises(Halt, match="model-drift"):
         bench.embed("a", "b", "c", "d")
+
+
+class Counting(Model):
+    """A model whose tokenizer is known here: a token a character."""
+
+    counted = 0
+
+    def count(self, text: str) -> int:
+        self.counted += 1
+        return len(text)
+
+
+def cutting(texts: Sequence[str]) -> Embedded:
+    """Read 52 characters of each text, two more than the probe has, and count no more."""
+    answer = plain([text[:52] for text in texts])
+    return msgspec.structs.replace(answer, tokens=sum(min(len(text), 52) for text in texts))
+
+
+def test_a_service_that_counts_fewer_tokens_than_are_there_has_cut_a_text() -> None:
+    (cut, whole), _ = Bench(Counting(cutting, witnessed=True)).embed("a" * 60, "b")
+    assert isinstance(cut, Refused)
+    assert cut.too_long
+    assert "it was cut" in cut.reason
+    assert whole == expected("b")
+    short = Counting(lambda texts: msgspec.structs.replace(plain(texts), tokens=sum(map(len, texts))), witnessed=True)
+    assert Bench(short).embed("a" * 60, "b")[0] == [expected("a" * 60), expected("b")]
+
+
+def test_a_model_that_runs_here_is_not_counted_after() -> None:
+    model = Counting(plain)
+    Bench(model).embed("a", "b")
+    assert model.counted == 0
 
 
 def test_a_text_is_found_among_those_that_travel_with_the_probe() -> None:
