@@ -1,7 +1,7 @@
 """The faults of the provider: the dead are exactly the poisons, and the index is right.
 
-Here are the mixtures, and the faults that are in none of them; `python -m tests.integration.provider.fault_matrix` plays
-each alone too.
+Here are the mixtures, and the faults that are in none of them: `python -m
+tests.integration.provider.fault_matrix` plays each alone as well.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ import pytest
 from headwater.rehearsal.plan import Fault
 from tests.integration.provider.matrix import MIXED, SILENT, SINGLE, Case, Play, Start
 
-
 #: In no mixture: a person has to mend them.
 ALONE = (Fault.BAD_KEY, Fault.NO_QUOTA, Fault.WRONG_DIMENSION)
 
 
-@pytest.mark.parametrize("case", [*(it for it in SINGLE if it.name in ALONE), *SILENT, *MIXED], ids=lambda case: case.name.replace(" ", "-"))
+CASES = [*(case for case in SINGLE if case.name in ALONE), *SILENT, *MIXED]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
 def test_the_dead_are_the_poisons_and_the_index_is_right(tmp_path: Path, provider: Start, case: Case) -> None:
     outcome = Play(case, tmp_path, provider).play()
     print(outcome.row())
