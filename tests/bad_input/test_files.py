@@ -55,9 +55,9 @@ def test_a_file_that_is_corrupt(settled: WatchedCli, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "part"), [("log.db", "log"), ("index.db", "index")])
 def test_a_file_of_a_newer_version(settled: WatchedCli, name: str, part: str) -> None:
-    edit(settled.folder / name, f"UPDATE headwater_schema SET version = 99 WHERE part = '{part}'")
-    refused(settled, name, f"its {part} was made by a newer Headwater", "schema 99", "Use that version")
-    edit(settled.folder / name, f"UPDATE headwater_schema SET version = 1 WHERE part = '{part}'")
+    edit(settled.folder / name, f"UPDATE headwater_schema SET version = version + 99 WHERE part = '{part}'")
+    refused(settled, name, f"its {part} was made by a newer Headwater", "schema 10", "Use that version")
+    edit(settled.folder / name, f"UPDATE headwater_schema SET version = version - 99 WHERE part = '{part}'")
     assert settled.json("verify", "notes", "--json")["ok"]
 
 

@@ -28,6 +28,7 @@ from headwater.model.generation import Generation
 from headwater.model.manifest import Answer, Manifest, Mark, Outcome, Row, Verdict, Write
 from headwater.model.receipt import Counts, DeadState
 from headwater.model.version import Place
+from tests.simulation_courier.safeguards import blame_without_a_probe
 
 Off = Callable[[pytest.MonkeyPatch], None]
 
@@ -195,18 +196,6 @@ def _rows_after_the_manifest(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory_tables.MemoryTables, "swap_manifest", swap)
 
 
-def _blame_without_a_probe(patch: pytest.MonkeyPatch) -> None:
-    real = courier.Courier._rejected
-
-    def rejected(self: courier.Courier, call: Any, reject: Any) -> None:
-        for text in self._wanted(call.texts):
-            if text.key in self._entries:
-                self._entries[text.key].probed = True
-        real(self, call, reject)
-
-    patch.setattr(courier.Courier, "_rejected", rejected)
-
-
 def _answers_as_they_come(patch: pytest.MonkeyPatch) -> None:
     real = answers.check
 
@@ -261,7 +250,7 @@ SAFEGUARDS = (
     Safeguard("rows are removed after the manifest is won", "G4", _removal_before_the_manifest_is_won),
     Safeguard("a removal is bounded by the age of the rows", "G4", _removal_without_a_bound, 101),
     Safeguard("rows are there before the manifest names them", "G4", _rows_after_the_manifest),
-    Safeguard("a text is blamed only while a probe passes", "G7", _blame_without_a_probe),
+    Safeguard("a text is blamed only while a probe passes", "G7", blame_without_a_probe),
     Safeguard("an answer is brought into the order asked", "G6", _answers_as_they_come),
     Safeguard("a dead letter is kept with the commit", "G1", _dead_letters_are_dropped),
     Safeguard("a discarded dead letter stays discarded", "G7", _a_repeat_opens_letters_again, 432),

@@ -62,7 +62,7 @@ def _unless(kind: type[Exception]) -> Off:
     return off
 
 
-def _blame_without_a_probe(patch: pytest.MonkeyPatch) -> None:
+def blame_without_a_probe(patch: pytest.MonkeyPatch) -> None:
     real = Courier._rejected
 
     def rejected(self: Any, call: Any, reject: Any) -> None:
@@ -159,7 +159,7 @@ SAFEGUARDS: Sequence[Safeguard] = (
     Safeguard("a vector is finite", "vectors", _unless(Unusable)),
     Safeguard("vectors have the dimensions that were declared", "vectors", _unless(Halt)),
     Safeguard("the model that answers is the one that answered before", "vectors", _any_model_will_do),
-    Safeguard("a text is blamed only while a probe passes", "blame", _blame_without_a_probe),
+    Safeguard("a text is blamed only while a probe passes", "blame", blame_without_a_probe),
     Safeguard("whatever fails in between takes the blame away", "blame", _old_evidence_counts),
     Safeguard("an unusable answer is asked for again", "blame", _no_second_look),
     Safeguard("what is live does not wait behind a replay of it", "fresh", _all_share_an_entry),

@@ -355,7 +355,7 @@ class Courier:
                 continue  # nobody waits for it any more
             self._drop(entry)
             order, place = entry.waiters[0]
-            order.tokens[place] = tokens
+            order.tokens[place], order.paid[place] = tokens, True
             replayed = tokens if order.lane is Lane.REPLAY else 0
             order.usage += Usage(calls=int(payer is None), texts=1, tokens=tokens, replay_tokens=replayed)
             payer = payer or order

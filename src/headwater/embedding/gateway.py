@@ -26,11 +26,13 @@ class WhenTooLong(StrEnum):
 
 
 class Embeddings(msgspec.Struct, frozen=True):
-    """Answers in the order of the texts, each a vector (little-endian float32, length 1) or Refused; the tokens that
-    each text cost, 0 where another paid for it; and what all cost together.
+    """Answers in the order of the texts, each a vector (little-endian float32, length 1) or Refused; whether each was
+    paid for here, or is owed to another who asked for the same at the same time; the tokens that it cost; and what all
+    cost together.
     """
 
     answers: Sequence[bytes | Refused]
+    paid: Sequence[bool]
     tokens: Sequence[int]
     usage: Usage
 
@@ -67,7 +69,7 @@ class Gateway:
         Raise Denied when the service refuses the account, Halt when vectors are not as promised.
         """
         order = await self._courier.carry(texts, self._stream, self._lane, self._patience)
-        answers, tokens, usage = list(order.answers), list(order.tokens), order.usage
+        answers, bought, tokens, usage = list(order.answers), list(order.paid), list(order.tokens), order.usage
         for place, answer in enumerate(order.answers):
             if isinstance(answer, Refused) and answer.too_long and self._when_too_long is not WhenTooLong.DEAD:
                 if self._when_too_long is WhenTooLong.REFUSE:
@@ -77,9 +79,9 @@ class Gateway:
                         "Lower `chunk.maximum`, or have it split: `embed: {too_long: split}`",
                     )
                 answers[place], paid = await self._in_parts(texts[place], answer)
-                tokens[place] += paid.tokens
+                tokens[place], bought[place] = tokens[place] + paid.tokens, True
                 usage += paid
-        return Embeddings(answers, tokens, usage)
+        return Embeddings(answers, bought, tokens, usage)
 
     async def _in_parts(self, text: str, refused: Refused) -> tuple[bytes | Refused, Usage]:
         """Embed a text in parts, halved until the model takes each."""

@@ -27,7 +27,10 @@ class Suspects(msgspec.Struct, frozen=True):
 
 
 class Order:
-    """Texts that somebody waits for. `answers` and `tokens` are in the order of `texts`; `done` is when all are in."""
+    """Texts that somebody waits for. `answers`, `tokens` and `paid` are in the order of `texts`.
+
+    `paid` is whether a text was asked for on its account; `done` is when all answers are in.
+    """
 
     def __init__(self, texts: Sequence[str], stream: str, lane: Lane, wait: Wait) -> None:
         self.texts = texts
@@ -36,6 +39,7 @@ class Order:
         self.wait = wait
         self.answers: list[bytes | Refused] = [b""] * len(texts)
         self.tokens = [0] * len(texts)
+        self.paid = [False] * len(texts)
         self.usage = Usage()
         self.left = len(texts)
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -144,14 +144,15 @@ class Applier:
         answers = dict(zip(missing, embedded.answers, strict=True))
         if self._kept is not None:
             await self._kept.put({texts[key]: it for key, it in answers.items() if isinstance(it, bytes)})
-        return self._complete(drafts, held, answers, dict(zip(missing, embedded.tokens, strict=True)))
+        costs = {key: cost for key, cost, paid in zip(missing, embedded.tokens, embedded.paid, strict=True) if paid}
+        return self._complete(drafts, held, answers, costs)
 
     def _complete(
         self,
         drafts: Sequence[tuple[Job, Draft]],
         held: Mapping[bytes, bytes],
         answers: Mapping[bytes, bytes | Refused],
-        tokens: Mapping[bytes, int],
+        costs: Mapping[bytes, int],
     ) -> list[_Step]:
         now_us = self._clock.now_us()
         vectors = {**held, **{key: answer for key, answer in answers.items() if isinstance(answer, bytes)}}
@@ -164,8 +165,8 @@ class Applier:
                 job.poison = refused.reason
                 continue
             job.embedded_us = now_us
-            # A text that two documents of this round need is paid for once, by the first of them.
-            bought = {key for key in needed if key in answers and key not in paid}
+            # A text that two documents need at the same time is paid for once, by the first of them.
+            bought = {key for key in needed if key in costs and key not in paid}
             paid |= bought
             counts = Counts(
                 chunks=len(drafted.manifest.chunks),
@@ -173,7 +174,7 @@ class Applier:
                 reused=len(drafted.needs) - len(bought),
                 embedded=len(bought),
                 removed=drafted.removed,
-                tokens=sum(tokens[key] for key in bought),
+                tokens=sum(costs[key] for key in bought),
             )
             self.usage += Usage(reused=counts.reused)
             job.counts = counts
