@@ -75,7 +75,7 @@ def test_stopped_in_the_middle_it_leaves_nothing(corpus: Corpus, tmp_path: Path,
             assert process.poll() is None
         process.send_signal(number)
         output, messages = process.communicate()
-    assert process.returncode == 130
+    assert process.returncode == 130, messages
     assert output == ""
     assert "stopped" in messages
     assert "Traceback" not in messages
