@@ -7,6 +7,23 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pytest
+
+#: Switches a safeguard off.
+Off = Callable[[pytest.MonkeyPatch], None]
+
+
+@dataclass(frozen=True)
+class Safeguard:
+    """A safeguard and the rule that is broken without it."""
+
+    name: str
+    broken: str
+    off: Off
+    first_seed: int = 0  # where to begin looking: some need a rare history
+
 
 #: Plays one seed: the rules that it broke, and how often each fault occurred.
 Play = Callable[[int], tuple[int, list[str], Counter[str]]]

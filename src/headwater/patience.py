@@ -29,6 +29,12 @@ class Outage(msgspec.Struct, frozen=True):
     attempts: int
 
 
+def longest_pause_s(attempt: int) -> float:
+    """Return the most that is waited before the next attempt: doubling, capped. `attempt` counts from 1."""
+    # The exponent is bounded too: an outage of hours would overflow it.
+    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16))
+
+
 def pause_s(attempt: int, roll: float, after_s: float | None) -> float:
     """Return how long to wait before the next attempt: doubling, capped, with jitter over its upper half.
 
@@ -38,8 +44,7 @@ def pause_s(attempt: int, roll: float, after_s: float | None) -> float:
     jitter = 0.5 + roll / 2
     if after_s is not None:
         return max(after_s, FIRST_PAUSE_S * jitter)
-    # The exponent is bounded too: an outage of hours would overflow it.
-    return min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16)) * jitter
+    return longest_pause_s(attempt) * jitter
 
 
 class Wait:

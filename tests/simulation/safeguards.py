@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -28,17 +27,8 @@ from headwater.model.generation import Generation
 from headwater.model.manifest import Answer, Manifest, Mark, Outcome, Row, Verdict, Write
 from headwater.model.receipt import Counts, DeadState
 from headwater.model.version import Place
+from tests.histories import Safeguard
 from tests.simulation_courier.safeguards import blame_without_a_probe
-
-Off = Callable[[pytest.MonkeyPatch], None]
-
-
-@dataclass(frozen=True)
-class Safeguard:
-    name: str
-    broken: str
-    off: Off
-    first_seed: int = 0  # where to begin looking: some need a rare schedule
 
 
 def _admit_any_base(patch: pytest.MonkeyPatch) -> None:

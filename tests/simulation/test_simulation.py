@@ -6,7 +6,8 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.safeguards import SAFEGUARDS, Safeguard
+from tests.histories import Safeguard
+from tests.simulation.safeguards import SAFEGUARDS
 from tests.simulation.schedule import run
 from tests.simulation.world import FAULTS, World
 

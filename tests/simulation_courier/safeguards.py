@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -20,16 +19,7 @@ from headwater.embedding.orders import Refused
 from headwater.embedding.port import Embedded
 from headwater.embedding.retries import Breaker
 from headwater.errors import Halt, Retry
-
-Off = Callable[[pytest.MonkeyPatch], None]
-
-
-@dataclass(frozen=True)
-class Safeguard:
-    name: str
-    broken: str
-    off: Off
-    first_seed: int = 0  # where to begin looking: some need a rare history
+from tests.histories import Off, Safeguard
 
 
 def _raw(answer: Embedded) -> list[bytes]:

@@ -6,8 +6,9 @@ from collections import Counter
 
 import pytest
 
+from tests.histories import Safeguard
 from tests.simulation_courier.judge import judged
-from tests.simulation_courier.safeguards import SAFEGUARDS, Safeguard
+from tests.simulation_courier.safeguards import SAFEGUARDS
 from tests.simulation_courier.weather import Fault, Phase
 from tests.simulation_courier.world import run
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from headwater import __version__
 from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, exit_code, explain
 from headwater.cli.options import Config, config_of, opened, perform
@@ -191,11 +192,9 @@ async def _prepare(site: Site, timeout_s: float | None) -> None:
 
 
 def _metrics(site: Site) -> Metrics:
-    from importlib.metadata import version
-
     from headwater.observability.metrics import Metrics
 
-    return Metrics(site.streams, version("headwater"), site.clock)
+    return Metrics(site.streams, __version__, site.clock)
 
 
 def _telemetry(site: Site) -> Telemetry | None:
@@ -212,9 +211,7 @@ def _telemetry(site: Site) -> Telemetry | None:
     except ImportError:
         tell("telemetry: what the OTEL_* variables ask for is not installed: pip install 'headwater[telemetry]'")
         return None
-    from importlib.metadata import version
-
-    return Telemetry(wanted, _consumed(site), version("headwater"), tell)
+    return Telemetry(wanted, _consumed(site), __version__, tell)
 
 
 def _consumed(site: Site) -> dict[str, Consumed]:

@@ -214,7 +214,7 @@ class Dispatcher:
         tokens, worst = self._estimator.bound(size, len(again.texts)), self._estimator.worst(size, len(again.texts))
         if self._count is not None:
             tokens = worst = sum(map(self._count, again.texts))
-        if (halves := self._halves(again.texts)) and 0 < self._budget.tokens.whole(keep) < tokens:
+        if 0 < self._budget.tokens.whole(keep) < tokens and (halves := self._halves(again.texts)):
             # It went when this worker had more of the account: as it is, it would hold up all others for as long.
             place = self._again[lane].index(again)
             self._again[lane][place : place + 1] = [_Again(half, again.attempt, again.due_s) for half in halves]

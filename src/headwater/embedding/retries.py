@@ -5,15 +5,14 @@ from __future__ import annotations
 import math
 from enum import StrEnum
 
+from headwater.patience import FIRST_PAUSE_S, longest_pause_s
+
 #: Retries are at most this share of the requests, and beyond that one in so many seconds.
 SHARE = 0.1
 FLOOR_S = 1.0
 
 #: How many unused retries are saved up.
 SAVED = 10.0
-
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 15.0
 
 #: Failures in a row that open the breaker, and for how long at first and at most.
 FAILURES = 5
@@ -27,9 +26,7 @@ def backoff_s(attempt: int, roll: float, after_s: float | None = None) -> float:
     `attempt` counts the failures so far from 1, `roll` is in [0, 1). A service that names a time (`after_s`) is not
     asked before it.
     """
-    # The exponent is bounded too: an outage of hours would overflow it.
-    bound = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(attempt - 1, 16))
-    return roll * bound if after_s is None else after_s + roll * FIRST_PAUSE_S
+    return roll * longest_pause_s(attempt) if after_s is None else after_s + roll * FIRST_PAUSE_S
 
 
 class RetryBudget:

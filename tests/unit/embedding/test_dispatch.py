@@ -12,8 +12,9 @@ from headwater.embedding.capacity import Capacity
 from headwater.embedding.dispatch import HOPELESS, Call, Dispatcher
 from headwater.embedding.lanes import Lane, Policy, Text
 from headwater.embedding.port import Allowance
-from headwater.embedding.retries import FAILURES, FIRST_PAUSE_S, LONGEST_PAUSE_S, Breaker, RetryBudget, State, backoff_s
+from headwater.embedding.retries import FAILURES, Breaker, RetryBudget, State, backoff_s
 from headwater.errors import Overloaded, RateLimited, Retry
+from headwater.patience import FIRST_PAUSE_S, LONGEST_PAUSE_S
 
 SILENT = Allowance()
 
