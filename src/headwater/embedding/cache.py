@@ -39,6 +39,14 @@ class TextKey(NamedTuple):
     bytes: int
 
 
+class Held(NamedTuple):
+    """A vector that was bought ahead, and the tokens that the service counted for its text."""
+
+    text: TextKey
+    vector: bytes
+    tokens: int
+
+
 class Cache(Protocol):
     """Vectors by tenant, model and exact text, little-endian float32 as the gateway returns them. No text is kept.
 
@@ -60,6 +68,23 @@ class Cache(Protocol):
 
         This is erasure, so it does fail: raise Retry or Unreachable when it cannot be done. Who puts such a text again
         brings it back, so call it when nothing of the document is under way.
+        """
+        ...
+
+    async def hold(self, space: Space, stream: str, held: Mapping[str, Sequence[Held]]) -> None:
+        """Keep vectors that were bought ahead for documents of a stream, by their ids, beside what these have already.
+
+        They are found by `get` like any other, count for the bound, and are not evicted: each is kept until its document
+        is released. Raise Retry or Unreachable when that cannot be done, for they were paid for; Misconfigured when
+        they do not fit into the bound.
+        """
+        ...
+
+    async def release(self, tenant: str, stream: str, documents: Sequence[str]) -> dict[str, int]:
+        """Let go of what is held for documents of a stream; return what that cost, in tokens, where something was held.
+
+        When this returns, the bytes are gone, as after `forget`; it raises as that does. Where nothing is held for
+        anybody it costs no write.
         """
         ...
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,11 @@ def heard(process: subprocess.Popen[str]) -> Iterator[list[str]]:
     listener.join(timeout=10)
 
 
-def until(holds: Callable[[], bool], within_s: float = 30) -> None:
+def until(holds: Callable[[], bool], within_s: float = 30, said: Sequence[str] = ()) -> None:
+    """Wait until it holds; if it never does, what a process `said` meanwhile is shown."""
     end = time.monotonic() + within_s
     while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
+        assert time.monotonic() < end, "\n".join(["it did not happen in time", *said])
         time.sleep(0.1)
 
 

@@ -42,7 +42,7 @@ def test_a_worker_outlives_its_only_broker(cli: Cli, start_broker: Callable[...,
         assert not any("halted" in line for line in said), said
         broker.restart()
         publish(cli, "b")
-        until(lambda: found(cli) == {"a", "b"}, 90)
+        until(lambda: found(cli) == {"a", "b"}, 90, said)
         worker.send_signal(signal.SIGTERM)
         worker.wait(timeout=60)
     assert worker.returncode == 0, said
