@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import msgspec
 import typer
@@ -15,6 +15,8 @@ from headwater.cli.options import Json
 from headwater.cli.output import say, tell, write_json
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from headwater.demo.figures import Figures
 
 
@@ -38,7 +40,7 @@ def demo(
 
     if folder is not None and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Mistake(f"{folder} is not an empty folder: name another one, or leave --folder out")
-    signal.signal(signal.SIGTERM, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, _interrupted)
     try:
         figures = _measure(folder, archives, keep=keep)
     except KeyboardInterrupt:
@@ -55,6 +57,11 @@ def demo(
             say(line)
     if failures:
         raise typer.Exit(Exit.FAILED)
+
+
+def _interrupted(_number: int, _frame: FrameType | None) -> NoReturn:
+    # Raised here, not passed on as SIGINT: what a shell starts in the background ignores that one.
+    raise KeyboardInterrupt
 
 
 def _measure(folder: Path | None, archives: Path | None, *, keep: bool) -> Figures:
