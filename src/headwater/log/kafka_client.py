@@ -367,12 +367,14 @@ def standing(
 
 def _looked(look: Callable[[], T], learn: Callable[[], bool], consumer: Consumer, trouble: Trouble, clock: Clock) -> T:
     """Return what `look` returns, as soon as it does. Where a topic is said to be missing, `learn` asks anew, and tells
-    whether a broker answered: a client whose brokers are all away says the same of every topic.
+    whether a broker answered: a client whose brokers are all away says the same of every topic. It is believed of
+    brokers that have answered for MISSING_S: one that comes back knows no topic at first.
 
     The consumer has nothing assigned: only a poll brings what the client has to say of its trouble, and a poll would
     take a record.
     """
     began_s = clock.monotonic()
+    answered_s: float | None = None  # since when they do
     while True:
         try:
             return look()
@@ -386,9 +388,12 @@ def _looked(look: Callable[[], T], learn: Callable[[], bool], consumer: Consumer
             waited_s = clock.monotonic() - began_s
             if error.code() in MISSING:
                 if learn():
-                    if waited_s > MISSING_S:
+                    answered_s = clock.monotonic() if answered_s is None else answered_s
+                    if clock.monotonic() - answered_s > MISSING_S:
                         raise
-                elif waited_s > REQUEST_S:
+                    continue
+                answered_s = None
+                if waited_s > REQUEST_S:
                     raise Retry(KAFKA, trouble.cause("no broker answers")) from raised
             elif waited_s > REQUEST_S or not isinstance(translated(error, ""), Retry):
                 raise

@@ -85,3 +85,43 @@ def test_a_client_that_was_told_of_too_few_partitions_asks_anew() -> None:
     consumer = Consumer()
     found = bounds(consumer, TopicPartition("t", 5), Trouble(), SystemClock())  # type: ignore[arg-type]  # a stand-in
     assert (found, consumer.listed) == ((3, 7), 1)
+
+
+class Returning(Consumer):
+    """A client whose only broker is away, comes back after a while, and knows its topics a while after that."""
+
+    def __init__(self, back_s: float, known_s: float) -> None:
+        super().__init__()
+        self.now_s = 0.0
+        self._back_s = back_s
+        self._known_s = known_s
+
+    def get_watermark_offsets(self, _place: TopicPartition, **_: object) -> tuple[int, int]:
+        if self.now_s < self._known_s:
+            raise KafkaException(KafkaError(KafkaError._UNKNOWN_TOPIC))
+        return 3, 7
+
+    def list_topics(self, _topic: str, **_: object) -> None:
+        if self.now_s < self._back_s:
+            raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    def poll(self, _timeout: float) -> None:
+        self.now_s += 0.5
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_a_broker_that_comes_back_has_as_long_to_know_its_topics_as_one_that_was_there() -> None:
+    consumer = Returning(back_s=kafka_client.MISSING_S + 1, known_s=kafka_client.MISSING_S + 3)
+    assert bounds(consumer, TopicPartition("t", 0), Trouble(), consumer) == (3, 7)  # type: ignore[arg-type]  # a stand-in
+
+
+def test_a_topic_that_a_broker_never_knows_is_missing_and_brokers_that_stay_away_are_an_outage() -> None:
+    gone = Returning(back_s=0, known_s=1e9)
+    with pytest.raises(KafkaException):
+        bounds(gone, TopicPartition("t", 0), Trouble(), gone)  # type: ignore[arg-type]  # a stand-in
+    assert kafka_client.MISSING_S < gone.now_s < kafka_client.REQUEST_S
+    away = Returning(back_s=1e9, known_s=1e9)
+    with pytest.raises(Retry):
+        bounds(away, TopicPartition("t", 0), Trouble(), away)  # type: ignore[arg-type]  # a stand-in
