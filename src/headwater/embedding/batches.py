@@ -22,7 +22,7 @@ class JobState(StrEnum):
 
 
 class BatchJob(msgspec.Struct, frozen=True):
-    """A job as the service tells of it: how many of its calls are done, and the reason of a refusal, which quotes no text.
+    """A job as the service tells of it: how many of its calls are done, and why it was refused, which quotes no text.
 
     `full`: it was refused because too much is under way; it can be handed in again when other jobs have ended.
     """
@@ -58,7 +58,11 @@ class Batches(Protocol):
         ...
 
     async def submit(self, label: str, calls: Sequence[Sequence[str]]) -> BatchJob:
-        """Hand in a job. When this returns, `jobs(label)` tells of it; when it raises, it may or may not."""
+        """Hand in a job. When this returns, `jobs(label)` tells of it; when it raises, it may or may not.
+
+        Raise Reject for a text that no job can hold, with its place among the texts of all calls: one with nothing in
+        it, or with half of a surrogate pair. Then nothing was handed in.
+        """
         ...
 
     async def jobs(self, label: str) -> list[BatchJob]:

@@ -1,0 +1,1 @@
+"""Every batch interface against the contract of its port."""
