@@ -66,6 +66,8 @@ class Cache(Protocol):
     async def forget(self, tenant: str, digests: Sequence[bytes]) -> None:
         """Let go of a tenant's vectors of these texts, of every model; when this returns, their bytes are gone.
 
+        That includes what is held for documents. What it cost is told by `release` all the same.
+
         This is erasure, so it does fail: raise Retry or Unreachable when it cannot be done. Who puts such a text again
         brings it back, so call it when nothing of the document is under way.
         """
@@ -74,9 +76,9 @@ class Cache(Protocol):
     async def hold(self, space: Space, stream: str, held: Mapping[str, Sequence[Held]]) -> None:
         """Keep vectors that were bought ahead for documents of a stream, by their ids, beside what these have already.
 
-        They are found by `get` like any other, count for the bound, and are not evicted: each is kept until its document
-        is released. Raise Retry or Unreachable when that cannot be done, for they were paid for; Misconfigured when
-        they do not fit into the bound.
+        They are found by `get` like any other, count for the bound, and are not evicted: each is kept until its
+        document is released. Who holds the same again, holds it once. Raise Retry or Unreachable when that cannot be
+        done, for they were paid for; Misconfigured when they do not fit into the bound.
         """
         ...
 
@@ -94,11 +96,12 @@ class Cache(Protocol):
 
 
 class Kept:
-    """A cache as one stream uses it: by the digests of its texts."""
+    """A cache as one stream uses it: by the digests of its texts, and by the ids of its documents."""
 
-    def __init__(self, cache: Cache, space: Space) -> None:
+    def __init__(self, cache: Cache, space: Space, stream: str) -> None:
         self._cache = cache
         self._space = space
+        self._stream = stream
 
     async def get(self, texts: Mapping[bytes, str]) -> dict[bytes, bytes]:
         """Return the vectors that are kept, of texts by their digests."""
@@ -109,6 +112,10 @@ class Kept:
         """Let go of the vectors of these texts. Raise Retry or Unreachable when that cannot be done."""
         if digests:
             await self._cache.forget(self._space.tenant, digests)
+
+    async def release(self, documents: Sequence[str]) -> dict[str, int]:
+        """Let go of what is held for these documents, and return its tokens, where something was. Raise as `forget`."""
+        return await self._cache.release(self._space.tenant, self._stream, documents)
 
     async def put(self, vectors: Mapping[str, bytes]) -> None:
         """Keep the vectors of these texts."""

@@ -3,6 +3,10 @@
 New entries have the highest keys, and what is asked for again moves up there, at most once while half of the file is
 replaced. So the lowest keys are what was not used for the longest, and lie side by side: to evict is to cut them off,
 and reading costs no write as a rule.
+
+What is held for documents lies in a table of its own. To let go of it takes three steps, so that a crash between them
+loses neither the erasure nor the cost: the rows are emptied and keep their tokens, the write-ahead log is emptied, the
+rows are deleted and told of.
 """
 
 from __future__ import annotations
@@ -13,8 +17,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from headwater.database import Database, Schema
-from headwater.embedding.cache import Space, TextKey, seal, unseal
-from headwater.errors import HeadwaterError, Retry, Unreachable
+from headwater.embedding.cache import Held, Space, TextKey, seal, unseal
+from headwater.errors import HeadwaterError, Misconfigured, Retry, Unreachable
+from headwater.model.change import digest
 
 T = TypeVar("T")
 
@@ -33,7 +38,17 @@ _ENTRIES = (
     "CREATE TABLE cache_entry (key INTEGER PRIMARY KEY, digest BLOB NOT NULL, space INTEGER NOT NULL, "
     "sealed BLOB NOT NULL, UNIQUE (digest, space)) STRICT"
 )
-_SCHEMA = Schema("cache", 1, (_SPACES, _ENTRIES))
+# A document is the SHA-256 of its id. A row whose vector was let go of is empty, and has its tokens still.
+_HELD = (
+    "CREATE TABLE cache_held (key INTEGER PRIMARY KEY, document BLOB NOT NULL, stream TEXT NOT NULL, "
+    "space INTEGER NOT NULL, digest BLOB NOT NULL, sealed BLOB NOT NULL, tokens INTEGER NOT NULL) STRICT"
+)
+_HELD_INDEXES = (
+    "CREATE INDEX cache_held_document ON cache_held (document, stream, space)",
+    "CREATE INDEX cache_held_digest ON cache_held (digest, space)",
+)
+_SCHEMA = Schema("cache", 1, (_SPACES, _ENTRIES, _HELD, *_HELD_INDEXES))
+_TENANT = "space IN (SELECT key FROM cache_space WHERE tenant = ?)"
 _SPACE = "SELECT key FROM cache_space WHERE tenant = ? AND model = ?"
 # As bytes whatever it is: damage may have made a text of it, which not every reader can read.
 _FIND = "SELECT key, CAST(sealed AS BLOB) FROM cache_entry WHERE digest = ? AND space = ?"
@@ -41,15 +56,23 @@ _PUT = "INSERT OR REPLACE INTO cache_entry (digest, space, sealed) VALUES (?, ?,
 _ENDS = "SELECT (SELECT min(key) FROM cache_entry), (SELECT max(key) FROM cache_entry)"
 _MOVE = "UPDATE cache_entry SET key = (SELECT max(key) FROM cache_entry) + 1 WHERE key = ?"
 _EVICT = "DELETE FROM cache_entry WHERE key IN (SELECT key FROM cache_entry ORDER BY key LIMIT ?)"
-_FORGET = "DELETE FROM cache_entry WHERE digest = ? AND space IN (SELECT key FROM cache_space WHERE tenant = ?)"
+_FORGET = f"DELETE FROM cache_entry WHERE digest = ? AND {_TENANT}"
+_HOLDS = "SELECT EXISTS (SELECT 1 FROM cache_held)"
+_FIND_HELD = "SELECT key, CAST(sealed AS BLOB) FROM cache_held WHERE digest = ? AND space = ?"
+_REPLACED = "DELETE FROM cache_held WHERE document = ? AND stream = ? AND space = ? AND digest = ?"
+_HOLD = "INSERT INTO cache_held (document, stream, space, digest, sealed, tokens) VALUES (?, ?, ?, ?, ?, ?)"
+_EMPTY = "UPDATE cache_held SET digest = x'', sealed = x'' WHERE"
+_OF_DOCUMENT = f"document = ? AND stream = ? AND {_TENANT}"
+_EMPTIED = f"FROM cache_held WHERE {_OF_DOCUMENT} AND digest = x''"
 
 
 class _Found(NamedTuple):
-    """What a look brings: the vectors, and the keys of entries to delete and to move up."""
+    """What a look brings: the vectors, the keys of entries to delete and to move up, and of what is held to empty."""
 
     vectors: list[bytes | None]
     unsound: list[tuple[int]]
     old: list[tuple[int]]
+    spoilt: list[tuple[int]]
 
 
 class SqliteCache:
@@ -70,9 +93,9 @@ class SqliteCache:
         return f"SqliteCache({str(self._database.path)!r})"
 
     async def get(self, space: Space, texts: Sequence[TextKey]) -> list[bytes | None]:
-        nothing = _Found([None] * len(texts), [], [])
+        nothing = _Found([None] * len(texts), [], [], [])
         found = await self._tried(lambda: self._database.read(lambda it: self._look(it, space, texts)), nothing)
-        if found.unsound or found.old:
+        if found.unsound or found.old or found.spoilt:
             await self._tried(lambda: self._database.write(lambda it: _tidy(it, found)), None)
         return found.vectors
 
@@ -83,16 +106,54 @@ class SqliteCache:
 
     async def forget(self, tenant: str, digests: Sequence[bytes]) -> None:
         def work(connection: sqlite3.Connection) -> None:
-            connection.executemany(_FORGET, [(digest, tenant) for digest in digests])
+            rows = [(digest, tenant) for digest in digests]
+            connection.executemany(_FORGET, rows)
+            connection.executemany(f"{_EMPTY} digest = ? AND {_TENANT}", rows)
 
         await self._tune()
         await self._database.write(work)
-        # What was overwritten with zeros in the file stands in the write-ahead log until that is emptied.
-        if await self._database.wait(_emptied):
-            raise Retry(str(self._database.path), "others still read what is to be forgotten")
+        await self._empty_log()
+
+    async def hold(self, space: Space, stream: str, held: Mapping[str, Sequence[Held]]) -> None:
+        rows = [
+            (digest(document), it.text.digest, seal(space, it.text, it.vector), it.tokens)
+            for document, its in held.items()
+            for it in its
+        ]
+        if rows:
+            await self._tune()
+            await self._database.write(lambda it: self._hold(it, space, stream, rows))
+            await self._empty_log()  # which syncs it: what was paid for outlives a crash of the machine too
+
+    async def release(self, tenant: str, stream: str, documents: Sequence[str]) -> dict[str, int]:
+        names = {digest(document): document for document in documents}
+
+        def owners(connection: sqlite3.Connection) -> list[tuple[bytes, str, str]]:
+            if not connection.execute(_HOLDS).fetchone()[0]:
+                return []
+            asked = [(name, stream, tenant) for name in names]
+            return [
+                it
+                for it in asked
+                if connection.execute(f"SELECT 1 FROM cache_held WHERE {_OF_DOCUMENT}", it).fetchone()
+            ]
+
+        await self._tune()
+        found = await self._database.read(owners)
+        if not found:
+            return {}
+        await self._database.write(lambda it: it.executemany(f"{_EMPTY} {_OF_DOCUMENT}", found))
+        await self._empty_log()
+        tokens = await self._database.write(lambda it: [_told(it, owner) for owner in found])
+        return {names[owner[0]]: count for owner, count in zip(found, tokens, strict=True) if count is not None}
 
     async def close(self) -> None:
         await self._database.close()
+
+    async def _empty_log(self) -> None:
+        """Bring all that was written into the file: the write-ahead log has what is zeros in the file by now."""
+        if await self._database.wait(_emptied):
+            raise Retry(str(self._database.path), "others still read what is to be forgotten or synced")
 
     async def _tried(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
         try:
@@ -130,11 +191,11 @@ class SqliteCache:
             self._say(error)
 
     def _look(self, connection: sqlite3.Connection, space: Space, texts: Sequence[TextKey]) -> _Found:
-        found = _Found([None] * len(texts), [], [])
+        found = _Found([None] * len(texts), [], [], [])
         row = connection.execute(_SPACE, space[:2]).fetchone()
         if row is None:
             return found
-        old = self._old(connection)
+        old, held = self._old(connection), connection.execute(_HOLDS).fetchone()[0]
         for place, text in enumerate(texts):
             for key, sealed in connection.execute(_FIND, (text.digest, row[0])):
                 vector = unseal(space, text, sealed)
@@ -143,6 +204,12 @@ class SqliteCache:
                     found.unsound.append((key,))
                 elif key < old:
                     found.old.append((key,))
+            if held and found.vectors[place] is None:
+                for key, sealed in connection.execute(_FIND_HELD, (text.digest, row[0])):
+                    found.vectors[place] = unseal(space, text, sealed)
+                    if found.vectors[place] is not None:
+                        break
+                    found.spoilt.append((key,))
         return found
 
     def _old(self, connection: sqlite3.Connection) -> int:
@@ -153,19 +220,44 @@ class SqliteCache:
         return 0 if first is None else (int(first) + int(last)) // 2
 
     def _keep(self, connection: sqlite3.Connection, space: Space, sealed: Sequence[tuple[bytes, bytes]]) -> None:
-        connection.execute("INSERT OR IGNORE INTO cache_space (tenant, model) VALUES (?, ?)", space[:2])
-        (key,) = connection.execute(_SPACE, space[:2]).fetchone()
+        key = _key_of(connection, space)
         connection.executemany(_PUT, [(digest, key, it) for digest, it in sealed])
         for _ in range(_EVICTIONS):
             if _bytes(connection) <= self._max_bytes:
                 break
             connection.execute(_EVICT, (_EVICTED,))
 
+    def _hold(
+        self, connection: sqlite3.Connection, space: Space, stream: str, rows: Sequence[tuple[bytes, bytes, bytes, int]]
+    ) -> None:
+        key = _key_of(connection, space)
+        for document, *rest in rows:
+            connection.execute(_REPLACED, (document, stream, key, rest[0]))
+            connection.execute(_HOLD, (document, stream, key, *rest))
+        while (size := _bytes(connection)) > self._max_bytes:
+            if not connection.execute(_EVICT, (_EVICTED,)).rowcount:
+                expected = f"at least the {size} bytes of what was bought ahead for documents that are not settled"
+                raise Misconfigured("cache.size", expected, f"{self._max_bytes} bytes")
+
+
+def _key_of(connection: sqlite3.Connection, space: Space) -> int:
+    """Return the key of a space, making it on first use."""
+    connection.execute("INSERT OR IGNORE INTO cache_space (tenant, model) VALUES (?, ?)", space[:2])
+    return int(connection.execute(_SPACE, space[:2]).fetchone()[0])
+
+
+def _told(connection: sqlite3.Connection, owner: tuple[bytes, str, str]) -> int | None:
+    """Delete the emptied rows of a document, and return their tokens: none when another process was faster."""
+    count, tokens = connection.execute(f"SELECT count(*), CAST(sum(tokens) AS INTEGER) {_EMPTIED}", owner).fetchone()
+    connection.execute(f"DELETE {_EMPTIED}", owner)
+    return int(tokens) if count else None
+
 
 def _tidy(connection: sqlite3.Connection, found: _Found) -> None:
     connection.executemany("DELETE FROM cache_entry WHERE key = ?", found.unsound)
     # Moved and not written again: what another process forgot since then stays forgotten.
     connection.executemany(_MOVE, found.old)
+    connection.executemany(f"{_EMPTY} key = ?", found.spoilt)
 
 
 def _bytes(connection: sqlite3.Connection) -> int:

@@ -185,7 +185,7 @@ class StreamWorker:
             gateway=gateway,
             index=ports.writer,
             epochs=opening.epochs,
-            kept=Kept(ports.cache, space) if ports.cache else None,
+            kept=Kept(ports.cache, space, ports.name) if ports.cache else None,
         )
         return Loop(
             parts,

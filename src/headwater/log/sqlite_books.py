@@ -86,10 +86,11 @@ class Books:
         if usage == Usage():
             return
         self._connection.execute(
-            "INSERT INTO log_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+            "INSERT INTO log_usage VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
             " ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, texts = texts + excluded.texts,"
             " tokens = tokens + excluded.tokens, reused = reused + excluded.reused,"
-            " replay_tokens = replay_tokens + excluded.replay_tokens",
+            " replay_tokens = replay_tokens + excluded.replay_tokens,"
+            " batch_tokens = batch_tokens + excluded.batch_tokens",
             (*self._owner, day, *msgspec.structs.astuple(usage)),
         )
 

@@ -62,7 +62,7 @@ class SqliteLedger:
                 "SELECT outcome, count FROM log_outcome WHERE stream = ? AND generation = ?", owner
             ).fetchall()
             usage = connection.execute(
-                "SELECT day, calls, texts, tokens, reused, replay_tokens FROM log_usage"
+                "SELECT day, calls, texts, tokens, reused, replay_tokens, batch_tokens FROM log_usage"
                 " WHERE stream = ? AND generation = ?",
                 owner,
             ).fetchall()

@@ -18,7 +18,7 @@ _USAGE = """
 CREATE TABLE log_usage (
     stream INTEGER NOT NULL, generation INTEGER NOT NULL, day INTEGER NOT NULL,
     calls INTEGER NOT NULL, texts INTEGER NOT NULL, tokens INTEGER NOT NULL, reused INTEGER NOT NULL,
-    replay_tokens INTEGER NOT NULL,
+    replay_tokens INTEGER NOT NULL, batch_tokens INTEGER NOT NULL,
     PRIMARY KEY (stream, generation, day)
 ) STRICT, WITHOUT ROWID"""
 
@@ -26,7 +26,7 @@ _UPGRADES = {
     1: (
         "ALTER TABLE log_usage RENAME TO log_usage_1",
         _USAGE,
-        "INSERT INTO log_usage SELECT stream, generation, 0, calls, texts, tokens, reused, 0 FROM log_usage_1",
+        "INSERT INTO log_usage SELECT stream, generation, 0, calls, texts, tokens, reused, 0, 0 FROM log_usage_1",
         "DROP TABLE log_usage_1",
     )
 }

@@ -53,8 +53,9 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the embedding model was asked for: calls, texts and tokens; and vectors that had not to be asked for.
 
-    `replay_tokens` are those of the tokens that the replay lane paid for; the others are of live changes. What they
-    cost is written nowhere: tokens are facts, their price is configuration.
+    `replay_tokens` are those of the tokens that the replay lane paid for, `batch_tokens` those that the service's batch
+    interface was paid for, at its price; the others are of live changes. What they cost is written nowhere: tokens are
+    facts, their price is configuration.
     """
 
     calls: int = 0
@@ -62,6 +63,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     tokens: int = 0
     reused: int = 0
     replay_tokens: int = 0
+    batch_tokens: int = 0
 
     def __sub__(self, other: Usage) -> Usage:
         return Usage(
@@ -70,6 +72,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             self.tokens - other.tokens,
             self.reused - other.reused,
             self.replay_tokens - other.replay_tokens,
+            self.batch_tokens - other.batch_tokens,
         )
 
     def __add__(self, other: Usage) -> Usage:
@@ -79,6 +82,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
             self.tokens + other.tokens,
             self.reused + other.reused,
             self.replay_tokens + other.replay_tokens,
+            self.batch_tokens + other.batch_tokens,
         )
 
 

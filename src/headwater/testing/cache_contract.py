@@ -14,8 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 import pytest
 
-from headwater.embedding.cache import SEAL_BYTES, Cache, Space, TextKey, key_of
-from headwater.errors import HeadwaterError, Retry, Unreachable
+from headwater.embedding.cache import SEAL_BYTES, Cache, Held, Space, TextKey, key_of
+from headwater.errors import HeadwaterError, Misconfigured, Retry, Unreachable
 
 DIMENSIONS = 384
 OURS = Space("ours", "a-model", DIMENSIONS)
@@ -58,6 +58,11 @@ def vector_of(space: Space, text: str) -> bytes:
 def vectors_of(space: Space, texts: Sequence[str]) -> Mapping[TextKey, bytes]:
     """Return what `put` takes for these texts."""
     return {key_of(text): vector_of(space, text) for text in texts}
+
+
+def held_of(space: Space, *texts: str, tokens: int = 1) -> list[Held]:
+    """Return what `hold` takes for a document: these texts, each of so many tokens."""
+    return [Held(key_of(text), vector_of(space, text), tokens) for text in texts]
 
 
 async def found(cache: Cache, space: Space, texts: Sequence[str]) -> list[str]:
@@ -269,6 +274,152 @@ class CacheContract(Contract):
             with pytest.raises((Retry, Unreachable)):
                 await cache.forget(OURS.tenant, [key_of("a").digest])
         assert await found(cache, OURS, ["a", "b"]) == ["a"], "it works again when what it needs is back"
+
+    # --- what was bought ahead
+
+    @opened
+    async def test_what_is_held_is_found_until_its_document_is_released(self, cache: Cache) -> None:
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", "b", tokens=5), "two": held_of(OURS, "c", tokens=7)})
+        assert await found(cache, OURS, ["a", "b", "c", "never held"]) == ["a", "b", "c"]
+        assert await cache.release(OURS.tenant, "s", ["one", "unknown"]) == {"one": 10}
+        assert await found(cache, OURS, ["a", "b", "c"]) == ["c"]
+        assert len(self.harness.sealed()) == 1
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {}, "it was told once"
+        assert await cache.release(OURS.tenant, "s", ["one", "two"]) == {"two": 7}
+        assert self.harness.sealed() == []
+        assert self.harness.said == []
+
+    @opened
+    async def test_nothing_is_held_and_nothing_released(self, cache: Cache) -> None:
+        await cache.hold(OURS, "s", {})
+        await cache.hold(OURS, "s", {"one": []})
+        assert await cache.release(OURS.tenant, "s", []) == {}
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {}
+
+    @opened
+    async def test_what_cost_nothing_is_told_too(self, cache: Cache) -> None:
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=0)})
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 0}
+
+    @opened
+    async def test_holding_adds_and_the_same_again_counts_once(self, cache: Cache) -> None:
+        """Who was stopped between holding and saying so holds once more."""
+        for texts in (["a"], ["a", "b"], ["b", "b"]):
+            await cache.hold(OURS, "s", {"one": held_of(OURS, *texts, tokens=3)})
+        assert await found(cache, OURS, ["a", "b"]) == ["a", "b"]
+        assert len(self.harness.sealed()) == 2
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 6}
+
+    @opened
+    async def test_documents_of_other_streams_and_tenants_hold_their_own(self, cache: Cache) -> None:
+        theirs, new = OURS._replace(tenant="theirs"), OURS._replace(model="new")
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=1), "two": held_of(OURS, "a", tokens=2)})
+        await cache.hold(OURS, "t", {"one": held_of(OURS, "a", tokens=4)})
+        await cache.hold(theirs, "s", {"one": held_of(theirs, "a", tokens=8)})
+        await cache.hold(new, "s", {"one": held_of(new, "a", tokens=16)})
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 17}, "of every model"
+        assert await found(cache, new, ["a"]) == []
+        assert await found(cache, OURS, ["a"]) == ["a"], "two more hold it"
+        assert await cache.release(OURS.tenant, "t", ["one", "two"]) == {"one": 4}
+        assert await found(cache, OURS, ["a"]) == ["a"]
+        assert await cache.release(OURS.tenant, "s", ["one", "two"]) == {"two": 2}
+        assert await found(cache, OURS, ["a"]) == []
+        assert await found(cache, theirs, ["a"]) == ["a"]
+        assert await cache.release("theirs", "s", ["one"]) == {"one": 8}
+
+    @opened
+    async def test_what_was_put_stays_when_it_is_released(self, cache: Cache) -> None:
+        await cache.put(OURS, vectors_of(OURS, ["a"]))
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a")})
+        await cache.release(OURS.tenant, "s", ["one"])
+        assert await found(cache, OURS, ["a"]) == ["a"]
+
+    @opened
+    async def test_what_is_forgotten_is_held_no_more_and_its_cost_is_told(self, cache: Cache) -> None:
+        theirs = OURS._replace(tenant="theirs")
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", "b", tokens=3)})
+        await cache.hold(theirs, "s", {"one": held_of(theirs, "a")})
+        await cache.forget(OURS.tenant, [key_of("a").digest])
+        assert await found(cache, OURS, ["a", "b"]) == ["b"]
+        assert await found(cache, theirs, ["a"]) == ["a"]
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 6}
+
+    @opened
+    async def test_what_is_held_is_checked_as_anything_else(self, cache: Cache) -> None:
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=3), "two": held_of(OURS, "a")})
+        sealed = self.harness.sealed()[0]
+        assert len(set(self.harness.sealed())) == 1
+        await cache.release(OURS.tenant, "s", ["two"])
+        self.harness.replace(sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
+        await cache.hold(OURS, "s", {"two": held_of(OURS, "a")})
+        assert await found(cache, OURS, ["a"]) == ["a"], "the other is sound"
+        await cache.release(OURS.tenant, "s", ["two"])
+        assert await found(cache, OURS, ["a"]) == []
+        assert self.harness.sealed() == []
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 3}
+        with pytest.raises(ValueError, match="dimensions"):
+            await cache.hold(OURS, "s", {"one": [Held(key_of("a"), b"too short", 1)]})
+
+    def test_what_is_held_stays_while_others_are_evicted(self) -> None:
+        async def test(cache: Cache) -> None:
+            held = [f"held {of}" for of in range(_BATCH)]
+            await cache.hold(OURS, "s", {"one": held_of(OURS, *held)})
+            for at in range(3 * TIGHT // (_BATCH * 4 * DIMENSIONS)):
+                batch = [f"text {at} {of}" for of in range(_BATCH)]
+                await cache.put(OURS, vectors_of(OURS, batch))
+                assert await found(cache, OURS, batch) == batch
+                assert len(self.harness.sealed()) * 4 * DIMENSIONS <= TIGHT
+            assert await found(cache, OURS, held) == held
+            assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": _BATCH}
+
+        self.run(test, TIGHT)
+        assert self.harness.said == []
+
+    def test_what_does_not_fit_is_not_held_and_costs_others_nothing(self) -> None:
+        async def test(cache: Cache) -> None:
+            await cache.put(OURS, vectors_of(OURS, ["put"]))
+            large = held_of(OURS, *(f"text {of}" for of in range(TIGHT // (4 * DIMENSIONS))))
+            half = len(large) // 4
+            await cache.hold(OURS, "s", {"one": large[:half]})
+            with pytest.raises(Misconfigured, match=r"cache\.size"):
+                await cache.hold(OURS, "s", {"one": held_of(OURS, "more"), "two": large})
+            assert await found(cache, OURS, ["put", "more", "text 0"]) == ["put", "text 0"]
+            assert await cache.release(OURS.tenant, "s", ["one", "two"]) == {"one": half}
+            assert await found(cache, OURS, ["put", "text 0"]) == ["put"]
+
+        self.run(test, TIGHT)
+
+    def test_what_is_held_takes_the_place_of_what_is_not(self) -> None:
+        async def test(cache: Cache) -> None:
+            for at in range(2 * TIGHT // (_BATCH * 4 * DIMENSIONS)):
+                await cache.put(OURS, vectors_of(OURS, [f"text {at} {of}" for of in range(_BATCH)]))
+            held = [f"held {of}" for of in range(_FEWEST)]
+            await cache.hold(OURS, "s", {"one": held_of(OURS, *held)})
+            assert await found(cache, OURS, held) == held
+            assert len(self.harness.sealed()) * 4 * DIMENSIONS <= TIGHT
+
+        self.run(test, TIGHT)
+
+    @opened
+    async def test_handles_share_what_is_held(self, cache: Cache) -> None:
+        other = self.harness.cache()
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {}, "it looks again"
+        await other.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=3)})
+        assert await found(cache, OURS, ["a"]) == ["a"]
+        told = await asyncio.gather(*(it.release(OURS.tenant, "s", ["one"]) for it in (cache, other)))
+        await other.close()
+        assert sorted(told, key=len) == [{}, {"one": 3}], "one of them is told, and once"
+        assert await found(cache, OURS, ["a"]) == []
+
+    @opened
+    async def test_what_cannot_be_held_or_released_fails(self, cache: Cache) -> None:
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a")})
+        with self.harness.broken():
+            with pytest.raises((Retry, Unreachable)):
+                await cache.hold(OURS, "s", {"one": held_of(OURS, "b")})
+            with pytest.raises((Retry, Unreachable)):
+                await cache.release(OURS.tenant, "s", ["one"])
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 1}
 
     @opened
     async def test_closing_twice_is_closing_once(self, cache: Cache) -> None:

@@ -285,9 +285,9 @@ class SettleContract(Contract):
     @played
     async def test_usage_counts_without_receipts(self, bench: Bench) -> None:
         reader = bench.reader()
-        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 0, 1)))
-        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 5, 2)))
-        assert (await bench.ledger().totals()).usage == Usage(2, 2, 6, 5, 3)
+        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 0, 1, 2)))
+        await reader.settle(Settlement({}, (), Usage(1, 1, 3, 5, 2, 1)))
+        assert (await bench.ledger().totals()).usage == Usage(2, 2, 6, 5, 3, 3)
 
     @played
     async def test_usage_is_told_by_the_day_on_which_it_was_settled(self, bench: Bench) -> None:
@@ -299,12 +299,12 @@ class SettleContract(Contract):
         days.add(day_of(SystemClock().now_us()))  # midnight may pass at any time
         assert (await ledger.totals()).daily.keys() <= days
         repeated = Settlement({0: 1}, (receipt(first),), Usage(7, 7, 7, 7))
-        for settlement in (repeated, Settlement({0: 2}, (receipt(second),), Usage(1, 1, 5, 0, 5))):
+        for settlement in (repeated, Settlement({0: 2}, (receipt(second),), Usage(1, 1, 9, 0, 5, 4))):
             await reader.settle(settlement)
         days.add(day_of(SystemClock().now_us()))
         totals = await ledger.totals()
         assert totals.daily.keys() <= days
-        assert sum(totals.daily.values(), start=Usage()) == totals.usage == Usage(2, 3, 8, 4, 5)
+        assert sum(totals.daily.values(), start=Usage()) == totals.usage == Usage(2, 3, 12, 4, 5, 4)
         assert totals.outcomes == {"indexed": 2}
         assert await bench.ledger().totals() == totals
 

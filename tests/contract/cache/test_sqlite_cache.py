@@ -11,6 +11,8 @@ from headwater.embedding.cache_sqlite import SqliteCache
 from headwater.errors import HeadwaterError
 from headwater.testing.cache_contract import ROOMY, CacheContract, Harness
 
+TABLES = ("cache_entry", "cache_held")
+
 
 class SqliteHarness:
     def __init__(self, path: Path) -> None:
@@ -22,19 +24,23 @@ class SqliteHarness:
 
     def sealed(self) -> list[bytes]:
         with closing(sqlite3.connect(self.path)) as connection:
-            return [row[0] for row in connection.execute("SELECT sealed FROM cache_entry ORDER BY key")]
+            held = "SELECT sealed FROM cache_held WHERE sealed <> x''"
+            return [row[0] for row in connection.execute(f"SELECT sealed FROM cache_entry UNION ALL {held}")]
 
     def replace(self, sealed: bytes, other: bytes) -> None:
         with closing(sqlite3.connect(self.path)) as connection, connection:
-            changed = connection.execute("UPDATE cache_entry SET sealed = ? WHERE sealed = ?", (other, sealed))
-            assert changed.rowcount == 1
+            rows = (other, sealed)
+            changed = [connection.execute(f"UPDATE {it} SET sealed = ? WHERE sealed = ?", rows) for it in TABLES]
+            assert sum(it.rowcount for it in changed) == 1
 
     @contextmanager
     def broken(self) -> Iterator[None]:
         with closing(sqlite3.connect(self.path)) as connection:
-            connection.execute("ALTER TABLE cache_entry RENAME TO elsewhere")
+            for table in TABLES:
+                connection.execute(f"ALTER TABLE {table} RENAME TO {table}_elsewhere")
             yield
-            connection.execute("ALTER TABLE elsewhere RENAME TO cache_entry")
+            for table in TABLES:
+                connection.execute(f"ALTER TABLE {table}_elsewhere RENAME TO {table}")
 
 
 class TestSqlite(CacheContract):

@@ -6,8 +6,10 @@ import asyncio
 import sqlite3
 from collections.abc import Coroutine
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -15,7 +17,7 @@ from headwater.database import Database, Schema
 from headwater.embedding.cache import SEAL_BYTES, key_of
 from headwater.embedding.cache_sqlite import SqliteCache, _tidy
 from headwater.errors import HeadwaterError, Retry, Unreachable
-from headwater.testing.cache_contract import DIMENSIONS, OURS, ROOMY, TIGHT, found, vector_of, vectors_of
+from headwater.testing.cache_contract import DIMENSIONS, OURS, ROOMY, TIGHT, found, held_of, vector_of, vectors_of
 
 THEIRS = OURS._replace(tenant="theirs", dimensions=8)
 SMALL = OURS._replace(dimensions=8)
@@ -307,6 +309,97 @@ def test_erasure_that_could_not_be_completed_says_so_and_can_be_repeated(path: P
                 await cache.forget(OURS.tenant, [text.digest])
         await cache.forget(OURS.tenant, [text.digest])
         assert not stored(path, vector_of(OURS, TEXTS[7])[:64])
+        await cache.close()
+
+    run(work())
+
+
+@pytest.mark.parametrize("by", ["release", "forget"])
+def test_of_what_was_held_no_byte_is_left(path: Path, by: str) -> None:
+    async def work() -> None:
+        cache = cache_at(path)
+        await cache.hold(OURS, "s", {"one": held_of(OURS, *TEXTS[:8]), "two": held_of(OURS, TEXTS[8])})
+        gone = [key_of(text) for text in TEXTS[:8]]
+        traces = [vector_of(OURS, TEXTS[7])[at : at + 64] for at in (0, 700, 1472)] + [gone[7].digest]
+        assert all(stored(path, trace) for trace in traces)
+        if by == "forget":
+            await cache.forget(OURS.tenant, [text.digest for text in gone])
+        else:
+            await cache.release(OURS.tenant, "s", ["one"])
+        assert not any(stored(path, trace) for trace in traces)
+        assert stored(path, vector_of(OURS, TEXTS[8])[:64])
+        await cache.close()
+
+    run(work())
+
+
+def test_the_ids_of_documents_are_not_stored(path: Path) -> None:
+    async def work() -> None:
+        cache = cache_at(path)
+        await cache.hold(OURS, "s", {"a person's name": held_of(OURS, "a")})
+        await cache.close()
+
+    run(work())
+    assert not stored(path, b"person")
+
+
+def test_what_was_held_is_in_the_file_and_not_in_its_log_alone(path: Path) -> None:
+    """The write-ahead log is not synced by a commit of a cache: a crash of the machine would take it."""
+
+    async def work() -> None:
+        cache = cache_at(path)
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a")})
+        assert vector_of(OURS, "a")[:64] in path.read_bytes()
+        await cache.close()
+
+    run(work())
+
+
+def test_a_release_that_could_not_be_completed_loses_neither_bytes_nor_cost(path: Path) -> None:
+    """Not even when another process repeats it, because this one was killed."""
+
+    async def work() -> None:
+        cache, heir = cache_at(path), cache_at(path)
+        await cache.hold(OURS, "s", {"one": held_of(OURS, *TEXTS[:3], tokens=5)})
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM cache_held").fetchone()
+            with pytest.raises(Retry, match="others still read"):
+                await cache.release(OURS.tenant, "s", ["one"])
+            assert await found(heir, OURS, TEXTS[:3]) == []
+        assert stored(path, vector_of(OURS, TEXTS[2])[:64]), "or the test is about nothing"
+        assert await heir.release(OURS.tenant, "s", ["one"]) == {"one": 15}
+        assert not stored(path, vector_of(OURS, TEXTS[2])[:64])
+        await asyncio.gather(cache.close(), heir.close())
+
+    run(work())
+
+
+def test_what_is_held_while_a_document_is_released_stays_until_the_next_time(path: Path) -> None:
+    """Or its bytes would stay in the write-ahead log."""
+
+    async def work() -> None:
+        cache, other = cache_at(path), cache_at(path)
+        await cache.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=5)})
+        meanwhile = partial(other.hold, OURS, "s", {"one": held_of(OURS, "b", tokens=2)})
+        with patch.object(cache, "_empty_log", meanwhile):
+            assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 5}
+        assert await found(cache, OURS, ["a", "b"]) == ["b"]
+        assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 2}
+        await asyncio.gather(cache.close(), other.close())
+
+    run(work())
+
+
+def test_a_release_writes_nothing_where_nothing_is_held_for_the_document(path: Path) -> None:
+    async def work() -> None:
+        cache = cache_at(path)
+        await cache.hold(OURS, "s", {"another": held_of(OURS, "a")})
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert await cache.release(OURS.tenant, "s", ["one"]) == {}
+            with pytest.raises(Retry):
+                await cache.release(OURS.tenant, "s", ["another"])
         await cache.close()
 
     run(work())

@@ -34,7 +34,7 @@ def add(sums: Sums, records: list[Record], start: int, end: int) -> None:
 
 
 def test_a_receipt_and_a_settlement_count_once_however_often_they_are_read() -> None:
-    usage = Usage(1, 2, 30, 4, 5)
+    usage = Usage(1, 2, 30, 4, 5, 6)
     records = [
         record(0, receipt(1)),
         record(1, encode_usage("one", usage, 1), key=b"", day=20_000),
@@ -79,4 +79,4 @@ def test_a_line_without_a_lane_is_of_an_earlier_version_and_all_live() -> None:
     line = b'{"generation":1,"settlement":"x","usage":{"calls":1,"texts":2,"tokens":3,"reused":4}}'
     sums = Sums()
     add(sums, [record(0, line, key=b"", day=3)], 0, 1)
-    assert sums.totals(0).daily == {3: Usage(1, 2, 3, 4, 0)}
+    assert sums.totals(0).daily == {3: Usage(1, 2, 3, 4)}

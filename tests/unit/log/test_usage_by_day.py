@@ -123,12 +123,12 @@ def statements(path: Path) -> list[str]:
 
 
 def test_a_file_of_version_1_loses_nothing(old: Path, tmp_path: Path) -> None:
-    totals = asyncio.run(settled(old, Usage(1, 1, 1, 1, 1)))
+    totals = asyncio.run(settled(old, Usage(1, 1, 1, 1, 1, 1)))
     today = day_of(HandClock().now_us())
-    assert (totals.usage, totals.daily) == (Usage(2, 3, 4, 5, 1), {today: Usage(1, 1, 1, 1, 1)})
+    assert (totals.usage, totals.daily) == (Usage(2, 3, 4, 5, 1, 1), {today: Usage(1, 1, 1, 1, 1, 1)})
     with closing(sqlite3.connect(old)) as connection:
         other = connection.execute("SELECT * FROM log_usage WHERE generation = 2").fetchall()
-        assert other == [(1, 2, 0, 100, 2, 3, 4, 0)]
+        assert other == [(1, 2, 0, 100, 2, 3, 4, 0, 0)]
         assert connection.execute("SELECT version FROM headwater_schema WHERE part = 'log'").fetchone() == (VERSION,)
     asyncio.run(settled(tmp_path / "new.db", Usage()))
     assert statements(old) == statements(tmp_path / "new.db")
