@@ -35,13 +35,18 @@ def read(body: bytes, headers: Mapping[str, str]) -> Ask | None:
     if request.encoding_format not in ("float", "base64"):
         return None
     return Ask(
-        key=headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer "),
+        key=key_of(headers),
         model=request.model,
         texts=(request.input,) if isinstance(request.input, str) else request.input,
         size=len(body),
         dimensions=request.dimensions,
         base64=request.encoding_format == "base64",
     )
+
+
+def key_of(headers: Mapping[str, str]) -> str:
+    """Return the key that a request shows; empty where it shows none."""
+    return headers.get("api-key") or headers.get("authorization", "").removeprefix("Bearer ")
 
 
 def answer(plan: Plan, ask: Ask, verdict: Verdict, vectors: Vectors) -> Reply:

@@ -85,6 +85,14 @@ class Phase(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return begun and in_time and (self.until_request is None or number < self.until_request)
 
 
+class BatchInterface(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How jobs of many requests are treated, in the shape of OpenAI."""
+
+    seconds: Duration = 1.0  # how long a job takes
+    queue_tokens: Count | None = None  # of an account's jobs that have not ended; a job that is over it fails
+    answered: Share = 1.0  # of a job's lines; where it is less than all, the job expires with those
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All that a faulty provider is told. The defaults serve without a fault."""
 
@@ -110,6 +118,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     limits: tuple[Limit, ...] = ()
     retry_after: Literal["none", "seconds", "milliseconds", "date"] = "milliseconds"
     rate_limit_headers: Literal["openai", "azure", "none"] = "openai"  # azure: -1 and 0, which say nothing
+
+    batch: BatchInterface = BatchInterface()
 
     behaviour: Behaviour = Behaviour()
     phases: tuple[Phase, ...] = ()  # the last one whose turn it is

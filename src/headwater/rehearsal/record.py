@@ -1,4 +1,4 @@
-"""The record of a faulty provider: a JSON line for each request, and what it answers when it is read."""
+"""The record of a faulty provider: a JSON line for each request and each line of a job, and what that answers."""
 
 from __future__ import annotations
 
@@ -27,6 +27,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     `status` is None where it was never answered. `admitted` says that the account's limits count it, and `embedded`
     that the work was done. `refused` is the reason why it was not; `faults` are those of the plan that struck.
+
+    `batch` is the job of which it is a line: its times and its status are that line's. `about` says what a request
+    wanted that asked for no vectors: `POST /files`.
     """
 
     number: int
@@ -42,6 +45,13 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     refused: str = ""
     faults: tuple[str, ...] = ()
     digests: tuple[str, ...] = ()
+    batch: str = ""
+    about: str = ""
+
+    @property
+    def direct(self) -> bool:
+        """Whether it is a request for vectors, which the account's limits are about."""
+        return not self.batch and not self.about
 
     @property
     def held_back(self) -> bool:
@@ -56,7 +66,7 @@ class Recorder:
         self._file = file
         self._line(Opening(opening.started_at_us, msgspec.structs.replace(opening.plan, keys=())))
 
-    def write(self, ask: Ask | None, verdict: Verdict, status: int | None) -> None:
+    def write(self, ask: Ask | None, verdict: Verdict, status: int | None, *, batch: str = "", about: str = "") -> None:
         texts = ask.texts if ask else ()
         self._line(
             Entry(
@@ -69,10 +79,12 @@ class Recorder:
                 texts=len(texts),
                 tokens=verdict.tokens,
                 admitted=verdict.admitted,
-                embedded=verdict.refusal is None,
+                embedded=verdict.refusal is None and not about,
                 refused=verdict.refusal.why if verdict.refusal else "",
                 faults=verdict.faults,
                 digests=tuple(map(digest_of, texts)),
+                batch=batch,
+                about=about,
             )
         )
 
@@ -90,7 +102,12 @@ class Record:
         self.entries: Sequence[Entry] = sorted(entries, key=lambda entry: entry.number)
 
     def __repr__(self) -> str:
-        return f"Record({len(self.entries)} requests)"
+        return f"Record({len(self.entries)} entries)"
+
+    @property
+    def direct(self) -> list[Entry]:
+        """The requests for vectors: no lines of jobs, and nothing about jobs and files."""
+        return [entry for entry in self.entries if entry.direct]
 
     def between(self, from_us: int, until_us: int) -> Record:
         """Return the record of what arrived in [from_us, until_us) since the start."""
@@ -109,7 +126,7 @@ class Record:
         asked for, which is more where a limit had to hold it back.
         """
         used: dict[int, list[tuple[int, int]]] = {}
-        for entry in self.entries:
+        for entry in self.direct:
             if entry.admitted or (refused_too and entry.held_back):
                 amount = 1 if of == "requests" else entry.tokens
                 used.setdefault(entry.account, []).append((entry.at_us, amount))
@@ -117,15 +134,15 @@ class Record:
         return max((count(amounts, window_us) for amounts in used.values()), default=0)
 
     def statuses(self) -> Counter[int | None]:
-        """Return how many requests were answered with each status; None is never."""
-        return Counter(entry.status for entry in self.entries)
+        """Return how many requests for vectors were answered with each status; None is never."""
+        return Counter(entry.status for entry in self.direct)
 
     def faults(self) -> Counter[str]:
-        """Return how many requests each fault of the plan struck."""
+        """Return how many requests, of every sort, and lines each fault of the plan struck."""
         return Counter(fault for entry in self.entries for fault in entry.faults)
 
     def embedded(self) -> Counter[str]:
-        """Return how often each text was embedded, by digest."""
+        """Return how often each text was embedded, by digest, in requests and in jobs."""
         return Counter(digest for entry in self.entries if entry.embedded for digest in entry.digests)
 
     def embedded_per_text(self) -> float:
@@ -133,17 +150,17 @@ class Record:
         return _ratio(self.embedded().total(), len(self.embedded()))
 
     def requests_per_batch(self) -> float:
-        """Return how many requests there were for each different batch that was embedded in the end."""
-        done = {entry.digests for entry in self.entries if entry.embedded}
-        return _ratio(len(self.entries), len(done))
+        """Return how many requests for vectors there were for each different batch of texts that was embedded."""
+        done = {entry.digests for entry in self.direct if entry.embedded}
+        return _ratio(len(self.direct), len(done))
 
     def texts_per_s(self, from_us: int, until_us: int) -> float:
-        """Return the texts that were embedded and answered per second in [from_us, until_us). A request that was at
-        work partly outside counts for the part inside, so that the edges fall nowhere in particular.
+        """Return the texts of requests that were embedded and answered per second in [from_us, until_us). One that was
+        at work partly outside counts for the part inside, so that the edges fall nowhere in particular.
         """
         done = sum(
             entry.texts * _part(entry, from_us, until_us)
-            for entry in self.entries
+            for entry in self.direct
             if entry.status == 200 and entry.embedded
         )
         return _ratio(done * 1e6, until_us - from_us)
@@ -151,12 +168,13 @@ class Record:
     def summary(self) -> dict[str, object]:
         """Return the figures of the whole record."""
         return {
-            "requests": len(self.entries),
+            "requests": len(self.direct),
             "statuses": {str(status or "never"): count for status, count in sorted(self.statuses().items(), key=str)},
             "faults": dict(sorted(self.faults().items())),
             "texts_embedded": self.embedded().total(),
             "embedded_per_text": round(self.embedded_per_text(), 4),
             "requests_per_batch": round(self.requests_per_batch(), 4),
+            "batch": self._of_jobs(),
             "limits": [
                 figures
                 for limit in self.plan.limits
@@ -166,6 +184,16 @@ class Record:
                 )
                 if figures
             ],
+        }
+
+    def _of_jobs(self) -> dict[str, object]:
+        lines = [entry for entry in self.entries if entry.batch]
+        about = Counter(entry.about for entry in self.entries if entry.about)
+        return {
+            "jobs": len({entry.batch for entry in lines}),
+            "lines": len(lines),
+            "texts_embedded": sum(entry.texts for entry in lines if entry.embedded),
+            "requests": dict(sorted(about.items())),
         }
 
     def _against(self, limit: Limit, of: Counted, allowed: int | None) -> dict[str, object]:

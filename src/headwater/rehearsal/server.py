@@ -13,7 +13,8 @@ import uvicorn
 
 from headwater.clock import Clock
 from headwater.errors import Unreachable
-from headwater.rehearsal import openai, tei
+from headwater.rehearsal import errands, openai, tei
+from headwater.rehearsal.batches import MOST_KEPT, Batches, Job, Line
 from headwater.rehearsal.plan import Fault, Plan, read_behaviour
 from headwater.rehearsal.record import Recorder
 from headwater.rehearsal.replies import Reply
@@ -21,6 +22,8 @@ from headwater.rehearsal.service import Ask, Refusal, Service, Verdict
 from headwater.rehearsal.vectors import Model, Vectors
 
 HOST = "127.0.0.1"
+#: How often jobs are looked at, in seconds, while none of their lines is due.
+_LOOK_S = 0.01
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -39,17 +42,24 @@ class Application:
         self._clock = clock
         self._recorder = recorder
         self._started = clock.monotonic()
+        self._batches = Batches(service, clock.now_us())
+        self._working: asyncio.Task[None] | None = None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         body = await _body(receive)
-        method, path = scope["method"], scope["path"]
-        if method == "POST" and path.endswith("/embeddings"):
-            ask = openai.read(body, _headers(scope))
+        method, path, headers = scope["method"], scope["path"], _headers(scope)
+        reply: Reply | None
+        if body is None:
+            reply = errands.TOO_LARGE
+        elif method == "POST" and path.endswith("/embeddings"):
+            ask = openai.read(body, headers)
             reply = await self._embed(ask, openai.answer, openai.refuse)
         elif method == "POST" and path == "/embed":
-            ask = tei.read(self._plan, body, _headers(scope))
+            ask = tei.read(self._plan, body, headers)
             reply = await self._embed(ask, tei.answer, tei.refuse)
+        elif errand := errands.read(method, path, scope["query_string"], headers, body):
+            reply = self._run(errand)
         else:
             reply = self._rest(method, path, body)
         if reply is None:
@@ -76,6 +86,47 @@ class Application:
             self._recorder.write(ask, verdict, reply.status if reply else None)
         return reply
 
+    def _run(self, errand: errands.Errand) -> Reply | None:
+        """Do what a request about jobs and files asks for, and record it. None is one that is never answered."""
+        verdict = self._service.decide_errand(self._now_us(), errand.key)
+        reply: Reply | None
+        if verdict.refusal is not None:
+            reply = openai.refuse(self._plan, verdict, verdict.refusal, self._clock.now_us())
+        else:
+            reply = errands.run(self._batches, errand, verdict.arrived_us)
+            if Fault.CUT in verdict.faults:
+                reply = reply._replace(cut=True)
+            if Fault.TIMEOUT in verdict.faults:
+                reply = None
+        if self._recorder is not None:
+            self._recorder.write(None, verdict, reply.status if reply else None, about=errand.about)
+        if self._batches.working() and (self._working is None or self._working.done()):
+            self._working = asyncio.create_task(self._work())
+        return reply
+
+    async def _work(self) -> None:
+        """Work on the jobs until none is left."""
+        while self._batches.working():
+            due = self._batches.step(self._now_us())
+            if due is not None:
+                await self._work_on(*due)
+            await self._clock.sleep(0 if due else _LOOK_S)
+
+    async def _work_on(self, job: Job, line: Line) -> None:
+        """Do a line of a job as is decided, and record it."""
+        verdict = self._service.decide_line(self._now_us(), job.order.owner, line.ask)
+        reply: Reply | None
+        if verdict.refusal is not None:
+            reply = openai.refuse(self._plan, verdict, verdict.refusal, self._clock.now_us())
+        else:
+            assert line.ask is not None  # what cannot be read is refused
+            reply = openai.answer(self._plan, line.ask, verdict, await self._model.embed(verdict.texts, verdict.drift))
+            if Fault.TIMEOUT in verdict.faults:
+                reply = None
+        if self._recorder is not None:
+            self._recorder.write(line.ask, verdict, reply.status if reply else None, batch=job.id)
+        self._batches.done(job, line, verdict, reply)
+
     def _rest(self, method: str, path: str, body: bytes) -> Reply:
         """Answer what is no request for vectors."""
         if (method, path) == ("GET", "/info"):
@@ -98,14 +149,19 @@ class Application:
         return int((self._clock.monotonic() - self._started) * 1e6)
 
 
-async def _body(receive: Receive) -> bytes:
-    parts = []
+async def _body(receive: Receive) -> bytes | None:
+    """Return the body of a request; None where it is larger than all that may be kept."""
+    parts: list[bytes] = []
+    size = 0
     more = True
     while more:
         message = await receive()
-        parts.append(message.get("body", b""))
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= MOST_KEPT:
+            parts.append(part)
         more = message.get("more_body", False)
-    return b"".join(parts)
+    return b"".join(parts) if size <= MOST_KEPT else None
 
 
 def _headers(scope: Message) -> dict[str, str]:

@@ -53,6 +53,10 @@ _AT_THE_DOOR = {
 }
 _AT_WORK = {Fault.SERVER_ERROR: Why.SERVER_ERROR, Fault.BAD_GATEWAY: Why.BAD_GATEWAY}
 SPOILING = tuple(fault for fault in Fault if fault not in _AT_THE_DOOR and fault not in _AT_WORK)
+#: The faults that can strike a line of a job, which has no connection of its own, and a request about jobs and files,
+#: which asks for no vectors.
+_OF_LINES = frozenset(SPOILING) - {Fault.CUT} | {Fault.NO_MODEL, Fault.SERVER_ERROR}
+_OF_ERRANDS = frozenset(_AT_THE_DOOR) - {Fault.NO_MODEL} | frozenset(_AT_WORK) | {Fault.TIMEOUT, Fault.CUT}
 
 
 class Ask(msgspec.Struct, frozen=True):
@@ -134,16 +138,12 @@ class Service:
 
     def decide(self, now_us: int, ask: Ask | None) -> Verdict:
         """Return what becomes of a request that arrives now; None is one that could not be read."""
-        number, self._number = self._number, self._number + 1
-        behaviour = self._behaviour(now_us, number)
-        key = ask.key if ask else ""
-        index, account = self._accounts.setdefault(key, (len(self._accounts), Account(self.plan.limits)))
+        number, behaviour = self._next(now_us)
+        index, account = self._account(ask.key if ask else "")
         if ask is None:
             return Verdict(number, index, now_us, now_us, now_us, refusal=Refusal(Why.MALFORMED))
-        struck = tuple(
-            fault for fault, share in sorted(behaviour.shares.items()) if chance(self.plan.seed, number, fault) < share
-        )
-        counts = [self._counting.count(text) for text in ask.texts]
+        struck = self._struck(behaviour, number, frozenset(Fault))
+        counts = self.count(ask)
         most = self._most(ask, behaviour)
         kept = [count if most is None else min(count, most) for count in counts]
         refusal = self._at_the_door(ask, struck, behaviour, kept) or self._over(now_us, account, sum(kept))
@@ -166,6 +166,52 @@ class Service:
         )
         return self._scheduled(draft, ask, behaviour, counts, most)
 
+    def decide_errand(self, now_us: int, key: str) -> Verdict:
+        """Return what becomes of a request about jobs and files. It costs no time and none of the account's limits."""
+        number, behaviour = self._next(now_us)
+        struck = self._struck(behaviour, number, _OF_ERRANDS)
+        refusal = self._kept_out(key, struck, behaviour) or _failed(struck)
+        faults = _effective(struck, refusal)
+        return Verdict(number, self._account(key)[0], now_us, now_us, now_us, refusal=refusal, faults=faults)
+
+    def decide_line(self, now_us: int, key: str, ask: Ask | None) -> Verdict:
+        """Return what becomes of a line of a job of `key` now. Jobs have a pool apart from the account's limits."""
+        number, behaviour = self._next(now_us)
+        index, _ = self._account(key)
+        if ask is None:
+            return Verdict(number, index, now_us, now_us, now_us, refusal=Refusal(Why.MALFORMED))
+        struck = self._struck(behaviour, number, _OF_LINES)
+        counts = self.count(ask)
+        most = self._most(ask, behaviour)
+        kept = [count if most is None else min(count, most) for count in counts]
+        refusal = self._at_the_door(ask, struck, behaviour, kept) or self._at_work(ask, struck, behaviour)
+        draft = Verdict(
+            number,
+            index,
+            now_us,
+            now_us,
+            now_us,
+            tokens=sum(kept),
+            refusal=refusal,
+            faults=_effective(struck, refusal),
+        )
+        return draft if refusal else self._embedded(draft, ask, behaviour, counts, most)
+
+    def count(self, ask: Ask) -> list[int]:
+        """Return the tokens of each text."""
+        return [self._counting.count(text) for text in ask.texts]
+
+    def _next(self, now_us: int) -> tuple[int, Behaviour]:
+        number, self._number = self._number, self._number + 1
+        return number, self._behaviour(now_us, number)
+
+    def _account(self, key: str) -> tuple[int, Account]:
+        return self._accounts.setdefault(key, (len(self._accounts), Account(self.plan.limits)))
+
+    def _struck(self, behaviour: Behaviour, number: int, by: frozenset[Fault]) -> tuple[Fault, ...]:
+        shares = sorted(behaviour.shares.items())
+        return tuple(it for it, share in shares if it in by and chance(self.plan.seed, number, it) < share)
+
     def _behaviour(self, now_us: int, number: int) -> Behaviour:
         if self._set is not None:
             return self._set
@@ -182,15 +228,22 @@ class Service:
     def _at_the_door(
         self, ask: Ask, struck: tuple[Fault, ...], behaviour: Behaviour, kept: list[int]
     ) -> Refusal | None:
+        refusal = self._kept_out(ask.key, struck, behaviour)
+        if refusal is not None:
+            return refusal
+        if ask.model not in (None, self.plan.model):
+            return Refusal(Why.NO_MODEL)
+        return self._unfit(ask, kept)
+
+    def _kept_out(self, key: str, struck: tuple[Fault, ...], behaviour: Behaviour) -> Refusal | None:
+        """Refuse whoever asks, whatever for."""
         for fault, why in _AT_THE_DOOR.items():
             if fault in struck:
                 passes = fault in (Fault.STORM, Fault.UNAVAILABLE)
                 return Refusal(why, retry_us=round(behaviour.retry_s * 1e6) if passes else None)
-        if self.plan.keys and ask.key not in self.plan.keys:
+        if self.plan.keys and key not in self.plan.keys:
             return Refusal(Why.BAD_KEY)
-        if ask.model not in (None, self.plan.model):
-            return Refusal(Why.NO_MODEL)
-        return self._unfit(ask, kept)
+        return None
 
     def _unfit(self, ask: Ask, kept: list[int]) -> Refusal | None:
         """Refuse what no request may hold."""
@@ -227,9 +280,9 @@ class Service:
         return None
 
     def _at_work(self, ask: Ask, struck: tuple[Fault, ...], behaviour: Behaviour) -> Refusal | None:
-        for fault, why in _AT_WORK.items():
-            if fault in struck:
-                return Refusal(why)
+        failed = _failed(struck)
+        if failed is not None:
+            return failed
         for index, text in enumerate(ask.texts if behaviour.poison else ()):
             if any(poison in text for poison in behaviour.poison):
                 return Refusal(Why.POISON, text=index if behaviour.poison_named else None)
@@ -238,15 +291,17 @@ class Service:
     def _scheduled(
         self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], most: int | None
     ) -> Verdict:
-        """Give a request its time, and what is embedded of it."""
+        """Give a request its time, and what is embedded of it where it is not refused."""
         refused = draft.refusal is not None
         if draft.refusal is not None and draft.refusal.why not in _AT_WORK.values():
             return draft
         took_us = round(1e3 * (behaviour.batch_ms + (0 if refused else behaviour.item_ms * len(ask.texts))))
         start_us = self._place(draft.arrived_us, took_us)
         draft = msgspec.structs.replace(draft, start_us=start_us, end_us=start_us + took_us)
-        if refused:
-            return draft
+        return draft if refused else self._embedded(draft, ask, behaviour, counts, most)
+
+    def _embedded(self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], most: int | None) -> Verdict:
+        """Say what is embedded of a request."""
         kept = [count if most is None else min(count, most) for count in counts]
         texts = (
             text if count == all_of_it else self._counting.cut(text, count)
@@ -283,6 +338,10 @@ class Service:
         if start_us > now_us:
             self._starts.append(start_us)
         return start_us
+
+
+def _failed(struck: tuple[Fault, ...]) -> Refusal | None:
+    return next((Refusal(why) for fault, why in _AT_WORK.items() if fault in struck), None)
 
 
 def _effective(struck: tuple[Fault, ...], refusal: Refusal | None) -> tuple[Fault, ...]:
