@@ -54,6 +54,11 @@ class MemoryBatches:
         """How many jobs were handed in and not discarded."""
         return len(self._jobs)
 
+    def end_all(self) -> None:
+        """Have all jobs that are under way end now."""
+        for job in self._jobs.values():
+            job.ends_s = self._clock.monotonic()
+
     async def submit(self, label: str, calls: Sequence[Sequence[str]]) -> BatchJob:
         check_texts([text for call in calls for text in call])
         under_way = sum(self._state(it) is JobState.WORKING for it in self._jobs.values())
