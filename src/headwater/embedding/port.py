@@ -82,7 +82,9 @@ class Embedder(Protocol):
     """A model that turns texts into vectors.
 
     Calls are idempotent and may run at the same time. An adapter does its waiting and its computing off the loop. One
-    whose tokenizer is known here has a `count: Count` beside these methods; its first call may read files.
+    whose tokenizer is known here has a `count: Count` beside these methods; its first call may read files. One whose
+    service has a batch interface has a `batches() -> Batches | None` beside them, to be called after `open`; it is
+    closed with the embedder.
     """
 
     async def open(self) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
 
+from headwater.embedding.batches import Batches
 from headwater.embedding.port import PROBE, Description, Embedded, Purpose
 from headwater.embedding.providers.http_service import HttpService
 from headwater.embedding.providers.options import ProviderOptions
@@ -25,11 +26,13 @@ from headwater.errors import HeadwaterError, Reject, Retry
 
 _REVISION = 1
 #: A number takes at most 25 characters as JSON, and one space more.
-_NUMBER_BYTES = 26
+NUMBER_BYTES = 26
 _ENVELOPE_BYTES = 1 << 20
 _DIMENSIONS_MAX = 1 << 16
 # Below this a hop to a thread costs more than it spares the loop.
 _INLINE_BYTES = 1 << 20
+
+T = TypeVar("T")
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -77,6 +80,10 @@ class Dialect:
 
     def refused(self, status: int, said: Complaint, sent: Sent) -> HeadwaterError | None:  # noqa: ARG002 (for those that override it)
         """Say what a refusal means here; None where it means what it means everywhere."""
+        return None
+
+    def batches(self, service: HttpService, sent: Sent, model: Description) -> Batches | None:  # noqa: ARG002 (as above)
+        """Return the service's batch interface; None where it has none."""
         return None
 
 
@@ -140,18 +147,22 @@ class HttpEmbedder:
         answer = Embedded(read.vectors, read.index, read.tokens or 0, requests, tokens)
         return _complete(answer, texts, places)
 
+    def batches(self) -> Batches | None:
+        """Return the service's batch interface, after `open`; it is closed with this. None: it has none."""
+        return self._dialect.batches(self._service, self._sent, self.describe())
+
     async def close(self) -> None:
         await self._service.close()
 
     async def _read(self, texts: list[str], purpose: Purpose, dimensions: int) -> tuple[Read, Any]:
         sent = msgspec.structs.replace(self._sent, texts=texts)
         place, request = self._dialect.request(texts, purpose)
-        most_bytes = _ENVELOPE_BYTES + len(texts) * dimensions * _NUMBER_BYTES
-        answer = await self._service.ask(place, _body(request, texts), sent, most_bytes)
+        most_bytes = _ENVELOPE_BYTES + len(texts) * dimensions * NUMBER_BYTES
+        answer = await self._service.ask(place, encoded(request, texts), sent, most_bytes)
         self._check(answer, sent)
         if len(answer.body) > _INLINE_BYTES:
-            return await asyncio.to_thread(self._understood, answer, sent), answer.headers
-        return self._understood(answer, sent), answer.headers
+            return await asyncio.to_thread(understood, answer, sent, self._dialect.read), answer.headers
+        return understood(answer, sent, self._dialect.read), answer.headers
 
     async def _ask(self, place: str, request: Any) -> Answer:
         body = None if request is None else msgspec.json.encode(request)
@@ -166,21 +177,6 @@ class HttpEmbedder:
         if not 200 <= answer.status < 300:
             said = complaint(answer.body)
             raise self._dialect.refused(answer.status, said, sent) or refusal(answer, sent)
-
-    def _understood(self, answer: Answer, sent: Sent) -> Read:
-        try:
-            return self._dialect.read(answer)
-        except Damaged as error:
-            raise Retry(self._name, f"{sent.host} answers what cannot be used: {error}") from error
-        except msgspec.ValidationError as error:
-            said = complaint(answer.body)
-            if said.message or said.codes:  # a failure under a status that says success
-                raise Retry(self._name, f"{sent.host} answers {sent.discreet(said.message)}".rstrip()) from error
-            raise foreign(sent, answer.status) from error
-        except msgspec.DecodeError as error:
-            if answer.body.lstrip()[:1] in (b"{", b"["):
-                raise Retry(self._name, f"{sent.host} sent an answer that breaks off") from error
-            raise foreign(sent, answer.status) from error
 
     def _described(self, facts: Facts, dimensions: int) -> Description:
         options = self._options
@@ -207,7 +203,25 @@ class HttpEmbedder:
         )
 
 
-def _body(request: dict[str, Any], texts: Sequence[str]) -> bytes:
+def understood(answer: Answer, sent: Sent, read: Callable[[Answer], T]) -> T:
+    """Read an answer of status 2xx. Raise Retry for one that is damaged, Unreachable for that of something else."""
+    try:
+        return read(answer)
+    except Damaged as error:
+        raise Retry(sent.name, f"{sent.host} answers what cannot be used: {error}") from error
+    except msgspec.ValidationError as error:
+        said = complaint(answer.body)
+        if said.message or said.codes:  # a failure under a status that says success
+            raise Retry(sent.name, f"{sent.host} answers {sent.discreet(said.message)}".rstrip()) from error
+        raise foreign(sent, answer.status) from error
+    except msgspec.DecodeError as error:
+        if answer.body.lstrip()[:1] in (b"{", b"["):
+            raise Retry(sent.name, f"{sent.host} sent an answer that breaks off") from error
+        raise foreign(sent, answer.status) from error
+
+
+def encoded(request: dict[str, Any], texts: Sequence[str]) -> bytes:
+    """Return a request as JSON. Raise Reject with the place of a text that it cannot hold."""
     try:
         return msgspec.json.encode(request)
     except UnicodeEncodeError as error:

@@ -61,19 +61,35 @@ class HttpService:
         await self._http.aclose()
 
     def url_of(self, place: str) -> str:
-        """Return the address of a place below the service's own; what follows a `?` there stays."""
-        return urlunsplit(self._base._replace(path=self._base.path.rstrip("/") + place))
-
-    async def ask(self, place: str, body: bytes | None, sent: Sent, most_bytes: int) -> Answer:
-        """Post a JSON body, or get without one. Return the answer of any status.
-
-        Raise Retry when none comes in time, Unreachable when TLS fails or the answer has more than `most_bytes`.
+        """Return the address of a place below the service's own. What follows a `?` there stays, and goes before what
+        follows one in the place.
         """
-        method = "GET" if body is None else "POST"
-        headers = None if body is None else {"Content-Type": "application/json"}
+        path, _, query = place.partition("?")
+        joined = "&".join(it for it in (self._base.query, query) if it)
+        return urlunsplit(self._base._replace(path=self._base.path.rstrip("/") + path, query=joined))
+
+    async def ask(
+        self,
+        place: str,
+        body: bytes | None,
+        sent: Sent,
+        most_bytes: int,
+        *,
+        method: str = "",
+        kind: str = "application/json",
+        timeout_s: float = 0.0,
+    ) -> Answer:
+        """Post a body, or get without one, unless `method` says otherwise. Return the answer of any status.
+
+        `kind` is the body's; `timeout_s` how long it may take, where that is longer than a call may take. Raise Retry
+        when no answer comes in time, Unreachable when TLS fails or the answer has more than `most_bytes`.
+        """
+        headers = None if body is None else {"Content-Type": kind}
+        within_s = max(timeout_s, self._timeout_s)
+        method = method or ("GET" if body is None else "POST")
         try:
             async with (
-                asyncio.timeout(self._timeout_s),
+                asyncio.timeout(within_s),
                 self._http.stream(method, self.url_of(place), content=body, headers=headers) as response,
             ):
                 return Answer(
@@ -82,7 +98,7 @@ class HttpService:
                     await _bounded(response, sent, most_bytes),
                 )
         except (TimeoutError, httpx2.TimeoutException) as error:
-            raise Retry(sent.name, f"{self.host} did not answer within {self._timeout_s:g} s") from error
+            raise Retry(sent.name, f"{self.host} did not answer within {within_s:g} s") from error
         except httpx2.RequestError as error:
             raise _broken(error, sent) from error
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
-from headwater.embedding.port import Embedder, Purpose
+from headwater.embedding.batches import Batches
+from headwater.embedding.port import Description, Embedder, Purpose
 from headwater.embedding.providers.http_embedder import Dialect, Facts, HttpEmbedder
 from headwater.embedding.providers.http_service import HttpService, spoken, with_accounts
+from headwater.embedding.providers.openai_batches import OpenAiBatches
 from headwater.embedding.providers.options import ProviderOptions
-from headwater.embedding.providers.refusals import Answer
+from headwater.embedding.providers.refusals import Answer, Sent
 from headwater.embedding.providers.vectors import Damaged, Numbers, Read, decode, rows
 
 _URL = "https://api.openai.com/v1"
@@ -55,13 +58,16 @@ class _AnyAnswer(msgspec.Struct):
 
 
 class OpenAi(Dialect):
-    """The dialect. `own`: the models of OpenAI itself answer there, within OpenAI's limits."""
+    """The dialect. `own`: the models of OpenAI itself answer there, within OpenAI's limits. `batched`: it may have a
+    batch interface; who has none says so when it is asked for one.
+    """
 
     encoding = "float32 base64"
 
-    def __init__(self, options: ProviderOptions, *, own: bool) -> None:
+    def __init__(self, options: ProviderOptions, *, own: bool, batched: bool = True) -> None:
         super().__init__(options)
         self._own = own
+        self._batched = batched
 
     def facts(self) -> Facts:
         dimensions = self.options.dimensions or _DIMENSIONS.get(self.options.model)
@@ -77,6 +83,9 @@ class OpenAi(Dialect):
 
     def read(self, answer: Answer) -> Read:
         return read(answer.body)
+
+    def batches(self, service: HttpService, sent: Sent, model: Description) -> Batches | None:
+        return OpenAiBatches(service, self, sent, model) if self._batched else None
 
 
 def read(body: bytes) -> Read:
@@ -102,10 +111,11 @@ def azure(options: ProviderOptions) -> Embedder:
     """Make an embedder of Azure OpenAI. `model` is the deployment's name.
 
     `url` is `https://NAME.openai.azure.com/openai/v1`, or the older
-    `https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=VERSION`.
+    `https://NAME.openai.azure.com/openai/deployments/DEPLOYMENT?api-version=VERSION`, below which there are no batches.
     """
     options.require("model", "for example `azure/` and the deployment's name")
     options.require("url", "for example https://NAME.openai.azure.com/openai/v1")
     options.require("key", "for example `key: ${env:AZURE_OPENAI_API_KEY}`")
     service = HttpService(options.url or "", {"api-key": spoken(options.key)}, options.ca, options.timeout_s)
-    return HttpEmbedder("azure", options, service, OpenAi(options, own=True))
+    batched = urlsplit(options.url or "").path.rstrip("/").endswith("/v1")
+    return HttpEmbedder("azure", options, service, OpenAi(options, own=True, batched=batched))

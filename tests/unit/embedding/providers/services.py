@@ -84,8 +84,12 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
             self.answer(None)
             self.close_connection = True
 
+        def do_DELETE(self) -> None:
+            self.answer(None)
+
         def do_POST(self) -> None:
-            self.answer(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            content = self.rfile.read(int(self.headers["content-length"]))
+            self.answer(json.loads(content) if self.headers["content-type"] == "application/json" else content)
 
         def answer(self, body: Any) -> None:
             asked = Asked(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
