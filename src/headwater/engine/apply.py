@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +23,7 @@ from headwater.engine.commit import Positions
 from headwater.engine.job import Job
 from headwater.engine.ordering import REWIND_CURE, Chain, Waiting
 from headwater.engine.plan import Derive, Draft, Ready, Repeat, Stale, draft, finish, is_removal, plan
-from headwater.errors import Halt, Reject, Retry
+from headwater.errors import Halt, Reject, Retry, Unreachable
 from headwater.indexes.port import IndexWriter
 from headwater.model.change import Change, Undecodable
 from headwater.model.document import Recipe
@@ -74,6 +75,12 @@ class Applier:
         while pending:
             await self._round(pending)
             pending = [job for job in pending if job.left]
+        # Whatever became of them, for a crash after a write leaves a repetition. What cannot be read fails no work.
+        with suppress(Unreachable):
+            await self._release(jobs)
+        for job in jobs:
+            if job.bought_ahead:
+                job.bill()
         return [receipt for job in jobs for receipt in job.receipts]
 
     async def _round(self, jobs: Sequence[Job]) -> None:
@@ -181,6 +188,16 @@ class Applier:
             writes.append((job, finish(drafted, vectors), counts))
         return writes
 
+    async def _release(self, jobs: Sequence[Job]) -> None:
+        """Let go of what was bought ahead for documents. Its tokens count from now on."""
+        if self._kept is None or not jobs:
+            return
+        tokens = await self._patience.call(partial(self._kept.release, [job.id for job in jobs]))
+        for job in jobs:
+            job.bought_ahead += tokens.get(job.id, 0)
+        total = sum(tokens.values())
+        self.usage += Usage(tokens=total, batch_tokens=total)
+
     def _mark(self, job: Job) -> Mark:
         return Mark(
             id=job.id,
@@ -194,9 +211,12 @@ class Applier:
         """Write, and take note of each answer. What is neither applied nor refused for good is planned again."""
         finished = [place for job, write, _ in writes if isinstance(write, Write) for place in job.places]
         if self._kept is not None:
-            # First: a crash after the write would find nothing left to forget.
-            forget = partial(self._kept.forget, [key for job, write, _ in writes for key in _removed(job, write)])
+            # First: a crash after the write would find nothing left to forget, and what is deleted is to be gone.
+            gone = [job for job, write, _ in writes if _removes(write)]
+            stored = [job.stored for job in gone if job.stored is not None]
+            forget = partial(self._kept.forget, [ref.digest for it in stored for ref in it.chunks])
             await self._patience.call(forget)
+            await self._release(gone)
 
         async def once() -> list[Answer]:
             positions = self._positions.assuming(finished)
@@ -219,11 +239,8 @@ class Applier:
                 job.settled(manifest, counts, self._clock.now_us())
 
 
-def _removed(job: Job, write: Write | Mark) -> Sequence[bytes]:
-    """Return the digests of the texts of a document that is taken away."""
-    if isinstance(write, Mark) or write.manifest.state is State.LIVE or job.stored is None:
-        return ()
-    return [ref.digest for ref in job.stored.chunks]
+def _removes(write: Write | Mark) -> bool:
+    return isinstance(write, Write) and write.manifest.state is not State.LIVE
 
 
 def _draft(recipe: Recipe, job: Job, now_us: int) -> Draft | Reject:

@@ -25,6 +25,7 @@ class Job:
         self.poison: str | None = None  # why the newest change left cannot be applied, until that is marked
         self.counts: Counts | None = None  # what its embedding cost, should the write have to be repeated
         self.embedded_us = 0
+        self.bought_ahead = 0  # tokens, of what was held for the document and let go of
         self.refused = False  # a write of it was stale although the index held nothing
 
     def __repr__(self) -> str:
@@ -97,6 +98,12 @@ class Job:
             )
         )
         self.poison, self.counts, self.embedded_us = None, None, 0
+
+    def bill(self) -> None:
+        """Its newest change pays for what was bought ahead: that was what the document needed then."""
+        newest = self.receipts[0]
+        counts = msgspec.structs.replace(newest.counts, tokens=newest.counts.tokens + self.bought_ahead)
+        self.receipts[0] = msgspec.structs.replace(newest, counts=counts)
 
 
 def _receipt(change: Waiting, manifest: Manifest, outcome: Outcome, by: Version | None = None) -> Receipt:

@@ -368,6 +368,7 @@ def _told(receipts: Sequence[Receipt], usage: Usage) -> dict[str, Any]:
     return {
         "changes": len(receipts),
         "tokens": usage.tokens,
+        "batch_tokens": usage.batch_tokens,
         "outcomes": Counter(receipt.outcome.value for receipt in receipts),
         "freshness_s": [
             (it.applied_us - it.changed_us) / 1e6
