@@ -22,8 +22,8 @@ def read_form(content_type: str, body: bytes) -> dict[str, Part] | None:
     if head.get_content_type() != "multipart/form-data" or not isinstance(boundary, str):
         return None
     mark = b"\r\n--" + boundary.encode("utf-8")
-    first, *written, last = (b"\r\n" + body).split(mark)
-    if first.strip() or not last.startswith(b"--"):
+    first, *written = (b"\r\n" + body).split(mark)
+    if first.strip() or not written or not written.pop().startswith(b"--"):
         return None
     fields: dict[str, Part] = {}
     for part in written:

@@ -48,6 +48,7 @@ def test_a_phase_holds_from_its_beginning_to_before_its_end(now_s: float, number
         ({"phases": 3}, r"\$.phases"),
         ({"phases": [3]}, r"\$.phases\[0\]"),
         ({"limits": [{"requests": 3}]}, r"missing required field `window_s` - at `\$.limits\[0\]`"),
+        ({"batch": {"answered": 2}}, r"<= 1.0 - at `\$.batch.answered`"),
         ({"at_once": 0}, r">= 1 - at `\$.at_once`"),
         ({"model": None}, r"\$.model"),
     ],

@@ -74,6 +74,32 @@ def test_repeats_are_seen_in_texts_and_in_requests() -> None:
     assert made.summary()["statuses"] == {"200": 2, "500": 1, "never": 1}
 
 
+def test_lines_of_jobs_and_requests_about_them_stand_apart() -> None:
+    apart = {"admitted": False}
+    made = record(
+        entry(0, 0, digests=("a",)),
+        entry(1, 0, about="POST /files", texts=0, tokens=0, embedded=False, **apart),
+        entry(2, 0, about="GET /batches", texts=0, tokens=0, embedded=False, status=429, faults=("storm",), **apart),
+        entry(3, 10, batch="batch_1", digests=("a", "b"), texts=2, tokens=9, **apart),
+        entry(4, 10, batch="batch_1", digests=("c",), embedded=False, status=400, **apart),
+        entry(5, 10, batch="batch_2", digests=("c",), **apart),
+    )
+    assert made.embedded() == {"a": 2, "b": 1, "c": 1}
+    assert made.faults() == {"storm": 1}
+    assert made.statuses() == {200: 1}
+    assert made.requests_per_batch() == 1
+    assert made.texts_per_s(0, 1_000_000) == 1
+    assert made.most("requests", 100, WindowKind.SLIDING, refused_too=True) == 1
+    figures = made.summary()
+    assert (figures["requests"], figures["texts_embedded"]) == (1, 4)
+    assert figures["batch"] == {
+        "jobs": 2,
+        "lines": 3,
+        "texts_embedded": 3,
+        "requests": {"GET /batches": 1, "POST /files": 1},
+    }
+
+
 def test_work_without_a_duration_counts_at_its_moment() -> None:
     made = record(entry(0, 10, end_us=10), entry(1, 20, end_us=20))
     assert made.texts_per_s(10, 20) == 1e5

@@ -235,3 +235,56 @@ def test_nothing_shows_a_text_or_a_key() -> None:
     verdict = service().decide(0, ask("private words", key="sesame"))
     assert "private" not in repr(verdict)
     assert "sesame" not in repr(ask("private words", key="sesame"))
+
+
+# Jobs, and requests about them
+
+
+def test_a_line_of_a_job_costs_no_time_and_nothing_of_the_account() -> None:
+    made = service(at_once=1, queue=0, limits=[{"window_s": 60, "requests": 1}], behaviour={"batch_ms": 10})
+    lines = [made.decide_line(5, "k", ask("text")) for _ in range(3)]
+    assert {(why(line), line.start_us, line.end_us, line.admitted, line.tokens) for line in lines} == {
+        (None, 5, 5, False, 1)
+    }
+    assert [line.texts for line in lines] == [("text",)] * 3
+    assert [why(verdict) for verdict in decided(made, [5, 5])] == [None, Why.RATE_LIMITED]
+
+
+def test_a_line_is_refused_as_a_request_is() -> None:
+    made = service(max_text_tokens=2, max_texts=1, behaviour={"poison": ["lead"]})
+    asks = [None, ask("lead"), ask("text" * 3), ask("a", "b"), ask(""), ask("a", model="b"), ask("a", dimensions=999)]
+    assert [why(made.decide_line(0, "k", each)) for each in asks] == [
+        Why.MALFORMED,
+        Why.POISON,
+        Why.TEXT_TOO_LONG,
+        Why.TOO_MANY_TEXTS,
+        Why.EMPTY_TEXT,
+        Why.NO_MODEL,
+        Why.BAD_DIMENSIONS,
+    ]
+
+
+def test_a_request_about_jobs_is_nobodys_who_has_no_key() -> None:
+    made = service(keys=["k"], limits=[{"window_s": 60, "requests": 1}])
+    assert [why(made.decide_errand(0, key)) for key in ("k", "another", "", "k")] == [
+        None,
+        Why.BAD_KEY,
+        Why.BAD_KEY,
+        None,
+    ]
+    assert [why(verdict) for verdict in decided(made, [0])] == [None], "it counted"
+
+
+LINES = set(SPOILING) - {Fault.CUT} | {Fault.NO_MODEL, Fault.SERVER_ERROR}
+ERRANDS = set(Fault) - set(SPOILING) - {Fault.NO_MODEL} | {Fault.TIMEOUT, Fault.CUT}
+
+
+@pytest.mark.parametrize("fault", Fault)
+def test_faults_strike_what_they_can_happen_to(fault: Fault) -> None:
+    made = service(behaviour={"shares": {fault: 1}, "retry_s": 3})
+    assert made.decide_line(0, "k", ask("a", "b")).faults == ((fault,) if fault in LINES else ())
+    errand = made.decide_errand(0, "k")
+    assert errand.faults == ((fault,) if fault in ERRANDS else ())
+    if fault in (Fault.STORM, Fault.UNAVAILABLE):
+        assert errand.refusal is not None
+        assert errand.refusal.retry_us == 3_000 * MS
