@@ -40,9 +40,10 @@ def fake_provider(
 ) -> None:
     """Serve embeddings that mean nothing, with the limits and faults of a plan.
 
-    It speaks the shape of OpenAI (POST /v1/embeddings) and that of text-embeddings-inference (GET /info, POST /embed),
-    on loopback only, and prints {"url", "record"} when it listens. PUT /behaviour changes the plan's behaviour while it
-    runs. With --record it prints the figures of the record when it ends.
+    It speaks the shape of OpenAI (POST /v1/embeddings; /v1/files and /v1/batches for jobs of many requests) and that of
+    text-embeddings-inference (GET /info, POST /embed), on loopback only, and prints {"url", "record"} when it listens.
+    PUT /behaviour changes the plan's behaviour while it runs. With --record it prints the figures of the record when
+    it ends.
 
     Exit 0 when SIGTERM or the end of stdin ended it, 2 for a plan with an error, 4 when the port is taken.
     """
