@@ -316,7 +316,7 @@ class Site:
 
         def named(event: Event, fields: dict[str, Any]) -> None:
             if spending is not None and event is Event.CHANGES_SETTLED:
-                spending.settled(stream, fields["tokens"])
+                spending.settled(stream, fields["tokens"] - fields["batch_tokens"])
             elif spending is not None and event in (Event.STREAM_STARTED, Event.STREAM_STOPPED):
                 spending.ended(stream)  # what was paid before and not settled never will be
             emit(event, {"stream": stream, **fields})
@@ -340,12 +340,13 @@ class Site:
         from headwater.embedding.spending import Spending
 
         name, account = self._stream(stream).recipe.embed.account, self._account(stream)
-        if name is None or account.price is None:
+        if name is None or account.prices is None:
             return None
         if name not in self._spendings:
             budget = account.budget
             limits = (budget.soft, budget.hard, budget.per) if budget else (None, None, "month")
-            self._spendings[name] = Spending(account.price, *limits)
+            price, batch_price = account.prices
+            self._spendings[name] = Spending(price, batch_price, *limits)
         return self._spendings[name]
 
     def _budget(self, stream: str) -> Budget:

@@ -108,22 +108,30 @@ def _concerned(site: Site, names: list[str]) -> list[str]:
 def _cost(site: Site, stream: str, totals: Mapping[str, Totals]) -> dict[str, Any] | None:
     """Return what the stream's tokens cost at the price of today, and what its account spent of its budget."""
     name, account = _account(site, stream) or ("", None)
-    if account is None or account.price is None:
+    if account is None or account.prices is None:
         return None
+    price, batch_price = account.prices
     usage = totals[stream].usage
+    lanes = {
+        "live_usd": cost_usd(usage.tokens - usage.replay_tokens - usage.batch_tokens, price),
+        "replay_usd": cost_usd(usage.replay_tokens, price),
+        "batch_usd": cost_usd(usage.batch_tokens, batch_price),
+    }
     same = {it: found for it, found in totals.items() if site.settings.streams[it].recipe.embed.account == name}
     return {
         "account": name,
-        "price_usd_per_million": account.price,
-        "usd": cost_usd(usage.tokens, account.price),
-        "live_usd": cost_usd(usage.tokens - usage.replay_tokens, account.price),
-        "replay_usd": cost_usd(usage.replay_tokens, account.price),
-        "period": _period(account.price, account.budget, same, site.clock.now_us()) if account.budget else None,
+        "price_usd_per_million": price,
+        "batch_price_usd_per_million": batch_price,
+        "usd": sum(lanes.values()),
+        **lanes,
+        "period": _period(account.prices, account.budget, same, site.clock.now_us()) if account.budget else None,
     }
 
 
-def _period(price: float, budget: BudgetSettings, totals: Mapping[str, Totals], now_us: int) -> dict[str, Any]:
-    spending = Spending(price, budget.soft, budget.hard, budget.per)
+def _period(
+    prices: tuple[float, float], budget: BudgetSettings, totals: Mapping[str, Totals], now_us: int
+) -> dict[str, Any]:
+    spending = Spending(*prices, budget.soft, budget.hard, budget.per)
     for stream, found in totals.items():
         spending.learn(stream, found.daily, 0)
     start_us, _ = period(budget.per, now_us)
@@ -203,8 +211,11 @@ def _show(name: str, shape: dict[str, Any]) -> None:
 
 
 def _priced(cost: dict[str, Any]) -> str:
-    lanes = f"{_usd(cost['usd'])} (live {_usd(cost['live_usd'])}, replay {_usd(cost['replay_usd'])})"
-    text = f"{lanes}, at {cost['price_usd_per_million']:.10g} USD a million tokens"
+    lanes = ", ".join(f"{lane} {_usd(cost[f'{lane}_usd'])}" for lane in ("live", "replay", "batch"))
+    prices = f"{cost['price_usd_per_million']:.10g} USD a million tokens"
+    if cost["batch_usd"]:
+        prices += f", {cost['batch_price_usd_per_million']:.10g} USD in batches"
+    text = f"{_usd(cost['usd'])} ({lanes}), at {prices}"
     if (spent := cost["period"]) is None:
         return text
     limits = [f"{level} limit {_usd(spent[f'{level}_usd'])}" for level in ("soft", "hard") if spent[f"{level}_usd"]]

@@ -43,12 +43,14 @@ def _us(time: datetime) -> int:
 class _Stream(msgspec.Struct):
     """One stream's tokens: by day as its ledger had them, and as this process counts them from its start.
 
-    `learned` are those of the period in the ledger, `seen` those of `settled` that the ledger had for certain; `old`
-    are those of `paid` that were paid before the period, `lost` those that were paid in it, and will be in no ledger.
+    `learned` are those of the period in the ledger, `batch` those there that the batch interface was paid for; `seen`
+    are those of `settled` that the ledger had for certain; `old` are those of `paid` that were paid before the period,
+    `lost` those that were paid in it, and will be in no ledger. Only `batch` and the ledger know the batch interface.
     """
 
     daily: Mapping[int, Usage] = {}
     learned: int = 0
+    batch: int = 0
     paid: int = 0
     settled: int = 0
     seen: int = 0
@@ -57,13 +59,14 @@ class _Stream(msgspec.Struct):
 
     @property
     def spent(self) -> int:
-        """What was spent in the period."""
+        """What was spent in the period, through the batch interface apart."""
         return self.learned + max(0, self.paid - max(self.seen, self.old)) + self.lost
 
     def add_up(self, start_us: int, end_us: int) -> None:
         """Find what the ledger had of the period."""
         days = range(start_us // DAY_US, end_us // DAY_US)
-        self.learned = sum(usage.tokens for day, usage in self.daily.items() if day in days)
+        usage = sum((usage for day, usage in self.daily.items() if day in days), start=Usage())
+        self.learned, self.batch = usage.tokens - usage.batch_tokens, usage.batch_tokens
 
 
 class Spending:
@@ -80,11 +83,18 @@ class Spending:
     within S seconds after they were paid, all workers together spend no more than the limit, what they pay in L + T + S
     seconds, and their calls under way. One worker alone passes it by its own calls under way, no more. What is settled
     during a look may count twice until the next one: that stops early, never late.
+
+    What the batch interface is paid for counts from the first look after it was settled, for one worker alone too:
+    `affords_batch` is to be asked before it is paid.
     """
 
-    def __init__(self, price: float, soft: float | None, hard: float | None, per: Per) -> None:
-        """`price` is in US dollars for a million tokens, `soft` and `hard` in US dollars a period."""
+    def __init__(self, price: float, batch_price: float, soft: float | None, hard: float | None, per: Per) -> None:
+        """`price` and `batch_price` are in US dollars for a million tokens, `soft` and `hard` in US dollars a period.
+
+        The second is the price of what goes through the service's batch interface.
+        """
         self.price = price
+        self.batch_price = batch_price
         self.limits: dict[Level, float | None] = {"soft": soft, "hard": hard}
         self.per = per
         self._streams: dict[str, _Stream] = {}
@@ -92,7 +102,7 @@ class Spending:
         self._told: set[tuple[int, Level]] = set()
 
     def __repr__(self) -> str:
-        return f"Spending({self.price}, {self.limits}, {self.per!r}, {self._streams})"
+        return f"Spending({self.price}, {self.batch_price}, {self.limits}, {self.per!r}, {self._streams})"
 
     # --- what is known
 
@@ -115,7 +125,7 @@ class Spending:
         self._of(stream).paid += tokens
 
     def settled(self, stream: str, tokens: int) -> None:
-        """So many of the tokens that this process paid are in the ledger now."""
+        """So many of the tokens that this process paid, and told by `paid`, are in the ledger now."""
         self._of(stream).settled += tokens
 
     def ended(self, stream: str) -> None:
@@ -130,7 +140,18 @@ class Spending:
     def spent_usd(self, now_us: int) -> float:
         """Return what was spent in the period that `now_us` lies in."""
         self._turn(now_us)
-        return cost_usd(sum(known.spent for known in self._streams.values()), self.price)
+        streams = self._streams.values()
+        spent = cost_usd(sum(known.spent for known in streams), self.price)
+        return spent + self.batch_cost_usd(sum(known.batch for known in streams))
+
+    def batch_cost_usd(self, tokens: int) -> float:
+        """Return what tokens cost through the batch interface."""
+        return cost_usd(tokens, self.batch_price)
+
+    def affords_batch(self, tokens: int, now_us: int) -> bool:
+        """Tell whether so many tokens can be paid for through the batch interface without passing the hard limit."""
+        hard = self.limits["hard"]
+        return hard is None or self.spent_usd(now_us) + self.batch_cost_usd(tokens) <= hard
 
     def crossed(self, now_us: int) -> Level | None:
         """Return a limit that was reached and was not returned yet in this period: the soft one first."""

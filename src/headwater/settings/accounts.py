@@ -62,7 +62,19 @@ class AccountSettings(Section):
         default=0.05, ge=0, le=0.9, description="The part of the tokens that replays get, however much is live."
     )
     price: Number | None = Field(default=None, ge=0, description="US dollars for a million tokens.")
+    batch_price: Number | None = Field(
+        default=None,
+        ge=0,
+        description="US dollars for a million tokens through the batch interface; half of `price` if left out.",
+    )
     budget: BudgetSettings | None = Field(default=None, description="What may be spent; needs `price`.")
+
+    @property
+    def prices(self) -> tuple[float, float] | None:
+        """US dollars for a million tokens: as usual, and through the batch interface. None where nothing is known."""
+        if self.price is None:
+            return None
+        return self.price, self.price / 2 if self.batch_price is None else self.batch_price
 
     @model_validator(mode="after")
     def _agree(self) -> AccountSettings:
@@ -72,6 +84,8 @@ class AccountSettings(Section):
     def _errors(self) -> Iterator[tuple[Location, Unfit]]:
         if self.budget is not None and self.price is None:
             yield ("budget",), Unfit("`price` beside it", "without a price nothing can be added up")
+        if self.batch_price is not None and self.price is None:
+            yield ("batch_price",), Unfit("`price` beside it", "it is what the batch interface takes instead")
         if self.reserve + self.minimum > 1:
             yield ("reserve",), Unfit("`reserve` and `minimum` that are 1 or less together")
 

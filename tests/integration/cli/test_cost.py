@@ -51,14 +51,15 @@ def line(cli: Cli, stream: str, name: str) -> list[str]:
 
 def test_without_a_price_tokens_cost_nothing_that_is_known(cli: Cli) -> None:
     configured(cli)
-    settled(cli.folder, one=Usage(1, 2, 3, 4, 1))
-    embedding = {"calls": 1, "texts": 2, "tokens": 3, "reused": 4, "replay_tokens": 1}
+    settled(cli.folder, one=Usage(1, 2, 3, 4, 1, 1))
+    embedding = {"calls": 1, "texts": 2, "tokens": 3, "reused": 4, "replay_tokens": 1, "batch_tokens": 1}
     shape = status(cli)["one"]
     assert (shape["embedding"], shape["cost"]) == (embedding, None)
     assert line(cli, "one", "cost") == []
     configured(cli, "{requests: 5}")
     assert status(cli, "one")["one"]["cost"] is None
-    assert line(cli, "one", "embedding") == ["embedding     1 calls, 2 texts, 3 tokens, 4 reused, 1 replay tokens"]
+    said = "embedding     1 calls, 2 texts, 3 tokens, 4 reused, 1 replay tokens, 1 batch tokens"
+    assert line(cli, "one", "embedding") == [said]
 
 
 def test_cost_is_told_by_lane_at_the_price_of_today(cli: Cli) -> None:
@@ -68,17 +69,32 @@ def test_cost_is_told_by_lane_at_the_price_of_today(cli: Cli) -> None:
     expected = {
         "account": "work",
         "price_usd_per_million": 0.5,
+        "batch_price_usd_per_million": 0.25,
         "usd": 1.5,
         "live_usd": 1.0,
         "replay_usd": 0.5,
+        "batch_usd": 0.0,
         "period": None,
     }
     assert shapes["one"]["cost"] == expected
     assert (shapes["two"]["cost"]["usd"], shapes["free"]["cost"]) == (0.0, None)
-    said = "cost          1.50 USD (live 1.00 USD, replay 0.5000 USD), at 0.5 USD a million tokens"
+    said = "cost          1.50 USD (live 1.00 USD, replay 0.5000 USD, batch 0.0000 USD), at 0.5 USD a million tokens"
     assert line(cli, "one", "cost") == [said]
     configured(cli, "{price: 5}")
     assert status(cli, "one")["one"]["cost"]["usd"] == 15.0
+
+
+def test_the_batch_interface_has_a_price_of_its_own(cli: Cli) -> None:
+    configured(cli, "{price: 2, budget: {hard: 100}}")
+    used = Usage(tokens=9 * MILLION, replay_tokens=MILLION, batch_tokens=5 * MILLION)
+    settled(cli.folder, one=used)
+    cost = status(cli)["one"]["cost"]
+    assert [cost[f"{lane}usd"] for lane in ("live_", "replay_", "batch_", "")] == [6.0, 2.0, 5.0, 13.0]
+    assert (cost["batch_price_usd_per_million"], cost["period"]["usd"]) == (1.0, 13.0)
+    configured(cli, "{price: 2, batch_price: 0.2}")
+    assert status(cli)["one"]["cost"]["usd"] == 9.0
+    said = "9.00 USD (live 6.00 USD, replay 2.00 USD, batch 1.00 USD), at 2 USD a million tokens, 0.2 USD in batches"
+    assert line(cli, "one", "cost") == [f"cost          {said}"]
 
 
 def test_the_budget_is_what_all_streams_of_the_account_spend(cli: Cli) -> None:

@@ -23,7 +23,7 @@ TODAY = day_of(NOON)
 
 
 def spending(soft: float | None = None, hard: float | None = 10.0, per: Per = "day") -> Spending:
-    return Spending(1.0, soft, hard, per)  # a dollar is a million tokens
+    return Spending(1.0, 0.25, soft, hard, per)  # a dollar is a million tokens, or four in batches
 
 
 def dollars(number: float) -> Usage:
@@ -62,11 +62,32 @@ def test_a_price_is_for_a_million_tokens() -> None:
 def test_what_the_ledger_has_of_the_period_is_spent() -> None:
     daily = {day_of(us("2027-02-28")): dollars(100), day_of(us("2027-03-01")): dollars(2), TODAY: dollars(3)}
     for per, expected in (("day", 3.0), ("month", 5.0)):
-        spent = Spending(1.0, None, 10.0, "day" if per == "day" else "month")
+        spent = Spending(1.0, 0.25, None, 10.0, "day" if per == "day" else "month")
         learn(spent, daily)
         assert spent.spent_usd(NOON) == expected
         learn(spent, {TODAY: dollars(1)}, "another stream")
         assert spent.spent_usd(NOON) == expected + 1
+
+
+def test_what_the_batch_interface_was_paid_for_counts_at_its_price() -> None:
+    daily = {day_of(us("2027-03-01")): Usage(tokens=8 * MILLION, batch_tokens=8 * MILLION), TODAY: dollars(3)}
+    daily[TODAY] += Usage(tokens=4 * MILLION, batch_tokens=4 * MILLION)
+    for per, expected in (("day", 4.0), ("month", 6.0)):
+        spent = spending(per="day" if per == "day" else "month")
+        learn(spent, daily)
+        assert spent.spent_usd(NOON) == expected
+        spent.paid("s", MILLION, NOON)
+        assert spent.spent_usd(NOON) == expected + 1
+    assert spent.batch_cost_usd(6 * MILLION) == 1.5
+
+
+def test_what_is_to_be_bought_ahead_must_fit_under_the_hard_limit() -> None:
+    spent = spending(soft=1.0, hard=10.0)
+    learn(spent, {TODAY: dollars(9)})
+    assert spent.affords_batch(4 * MILLION, NOON)
+    assert not spent.affords_batch(4 * MILLION + 1, NOON)
+    assert spent.affords_batch(40 * MILLION, NOON + DAY_US)
+    assert spending(hard=None).affords_batch(10**15, NOON)
 
 
 def test_what_was_paid_counts_at_once_and_only_once() -> None:
@@ -194,19 +215,24 @@ class Ledger:
     """What was settled."""
 
     def __init__(self) -> None:
-        self.daily: dict[int, int] = {}
+        self.daily: dict[int, Usage] = {}
 
-    def copy(self) -> dict[int, Usage]:
-        return {day: Usage(tokens=tokens) for day, tokens in self.daily.items()}
+    def add(self, day: int, usage: Usage) -> None:
+        self.daily[day] = self.daily.get(day, Usage()) + usage
+
+    def spent(self, day: int) -> float:
+        usage = self.daily.get(day, Usage())
+        return usage.tokens - usage.batch_tokens / 2
 
 
 class Worker:
     """One worker: begins calls while it may, pays when they end, settles in order, and looks."""
 
-    def __init__(self, dice: random.Random, ledger: Ledger) -> None:
+    def __init__(self, dice: random.Random, ledger: Ledger, batches: float) -> None:
         self._dice = dice
+        self._batches = batches
         self._ledger = ledger
-        self.spending = Spending(MILLION, None, HARD, "day")  # a dollar a token
+        self.spending = Spending(MILLION, MILLION / 2, None, HARD, "day")  # a dollar a token, half of it in batches
         self.calls: list[tuple[int, int]] = []
         self.unsettled: list[tuple[int, int, int]] = []
         self._next_look = dice.randrange(LOOK_S)
@@ -225,10 +251,12 @@ class Worker:
             self.unsettled.append((due, now, tokens))
         while self.unsettled and self.unsettled[0][0] <= now:
             _, _, tokens = self.unsettled.pop(0)
-            day = day_of(now_us)
-            self._ledger.daily[day] = self._ledger.daily.get(day, 0) + tokens
+            self._ledger.add(day_of(now_us), Usage(tokens=tokens))
             self.spending.settled("s", tokens)
             self._settled += tokens
+        if self._dice.random() < self._batches:
+            tokens = 2 * self._dice.randrange(1, 60)
+            self._ledger.add(day_of(now_us), Usage(tokens=tokens, batch_tokens=tokens))
         while len(self.calls) < 4 and self._dice.random() < 0.5 and self.spending.wait_s(now_us) == 0.0:
             self.calls.append((now + self._dice.randrange(1, CALL_S + 1), self._dice.randrange(1, 40)))
             self.begun.append(now)
@@ -243,7 +271,7 @@ class Worker:
             return
         looked, at, end, found = self._looking
         if now >= at and found is None:
-            found = self._ledger.copy()
+            found = dict(self._ledger.daily)
         self._looking = (looked, at, end, found)
         if now >= end and found is not None:
             self.spending.learn("s", found, looked)
@@ -254,15 +282,16 @@ class Worker:
 def test_workers_pass_the_hard_limit_by_no_more_than_is_promised(seed: int) -> None:
     dice = random.Random(seed)
     ledger = Ledger()
-    workers = [Worker(dice, ledger) for _ in range(dice.randrange(1, 6))]
+    batches = dice.choice([0.0, 0.05])  # how often documents are settled that were bought ahead
+    workers = [Worker(dice, ledger, batches) for _ in range(dice.randrange(1, 6))]
     midnight = (TODAY + 1) * 86_400
     reached: dict[int, int] = {}
-    alone = len(workers) == 1
+    alone = len(workers) == 1 and not batches
 
-    def truth(now: int) -> int:
+    def truth(now: int) -> float:
         day = now // 86_400
         unsettled = sum(it[2] for worker in workers for it in worker.unsettled if it[1] // 86_400 == day)
-        return ledger.daily.get(day, 0) + unsettled
+        return ledger.spent(day) + unsettled
 
     for now in range(midnight - 900, midnight + 900):
         day = now // 86_400
@@ -280,4 +309,5 @@ def test_workers_pass_the_hard_limit_by_no_more_than_is_promised(seed: int) -> N
     assert any(begun >= midnight for worker in workers for begun in worker.begun), "it goes on at midnight"
     for worker in workers:
         assert not worker.unsettled
+        learn(worker.spending, ledger.daily)
         assert worker.spending.spent_usd(now * MILLION) == truth(now), "all is counted, and once"

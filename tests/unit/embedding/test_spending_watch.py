@@ -38,7 +38,7 @@ class Bench:
         self.clock = HandClock()
         self.log = MemoryLog(self.clock, SystemIds())
         self.readers = {name: self.log.reader(name, "g", 1, 1) for name in ("a", "b")}
-        self.spending = Spending(1e6, 50.0, 100.0, "day")
+        self.spending = Spending(1e6, 5e5, 50.0, 100.0, "day")
         ledgers = {name: Away(self.log, name, 1) for name in self.readers}
         for name, ledger in ledgers.items():
             ledger.errors = list(errors) if name == "b" else []

@@ -17,6 +17,7 @@ accounts:
     reserve: 0.2
     minimum: 0.1
     price: ${env:PRICE}
+    batch_price: 0.013
     budget: {soft: 8, hard: 10.5, per: day}
 cache: {url: sqlite:///cache.db, size: 2GiB, tenant: acme}
 streams:
@@ -29,6 +30,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
     account = settings.accounts["openai"]
     assert (account.requests, account.tokens, account.per_s, account.price) == (3000, 1_000_000, 60.0, 0.02)
     assert (account.reserve, account.minimum) == (0.2, 0.1)
+    assert account.prices == (0.02, 0.013)
     assert account.budget is not None
     assert (account.budget.soft, account.budget.hard, account.budget.per) == (8, 10.5, "day")
     assert settings.cache is not None
@@ -42,8 +44,17 @@ def test_without_them_nothing_is_limited_and_nothing_kept(tmp_path: Path) -> Non
     account = settings.accounts["mine"]
     assert (account.requests, account.tokens, account.price, account.budget) == (None, None, None, None)
     assert (account.reserve, account.minimum) == (0.0, 0.05)
+    assert account.prices is None
     assert settings.cache is None
     assert settings.streams["a"].recipe.embed.account is None
+
+
+@pytest.mark.parametrize(("written", "prices"), [("price: 3", (3, 1.5)), ("price: 3, batch_price: 0", (3, 0))])
+def test_the_batch_interface_costs_half_unless_it_is_said(
+    tmp_path: Path, written: str, prices: tuple[float, float]
+) -> None:
+    settings = read(tmp_path, f"accounts: {{mine: {{{written}}}}}\nstreams: {{a: {{}}}}")
+    assert settings.accounts["mine"].prices == prices
 
 
 @pytest.mark.parametrize(
@@ -57,6 +68,8 @@ def test_without_them_nothing_is_limited_and_nothing_kept(tmp_path: Path) -> Non
         ("accounts: {o: {price: -1}}\nstreams: {a: {}}", "accounts.o.price"),
         ("accounts: {o: {price: true}}\nstreams: {a: {}}", "accounts.o.price"),
         ("accounts: {o: {price: .nan}}\nstreams: {a: {}}", "accounts.o.price"),
+        ("accounts: {o: {batch_price: 1}}\nstreams: {a: {}}", "accounts.o.batch_price: expected `price` beside it"),
+        ("accounts: {o: {price: 1, batch_price: -1}}\nstreams: {a: {}}", "accounts.o.batch_price"),
         ("accounts: {o: {tokens: 0}}\nstreams: {a: {}}", "accounts.o.tokens"),
         ("accounts: {o: {reserve: 0.9, minimum: 0.2}}\nstreams: {a: {}}", "1 or less together"),
         ("cache: {url: sqlite:///headwater.db}\nstreams: {a: {}}", "cache.url: expected a file of its own"),
