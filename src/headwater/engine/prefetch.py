@@ -35,10 +35,10 @@ _LINE_BYTES = 512
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn found and did. `documents` need `texts`, of which `under_way` are in jobs, `refused` were refused,
-    and `left` are in no job: there was no room, or nobody can pay for them. `held` were taken in, and are not among the
-    texts. `tokens` is what was counted for those; `ahead` is what the texts have that are not refused, from above where
-    the tokenizer is not known.
+    """What a turn found and did. `documents` need `texts`, each its own: of these `under_way` are in jobs, `refused` were
+    refused, and `left` are in no job: there was no room, or nobody can pay for them. `held` were taken in, and are not
+    among the texts. `tokens` is what was counted for those; `ahead` is what the texts have that are not refused, from
+    above where the tokenizer is not known.
     """
 
     documents: int = 0
@@ -104,7 +104,7 @@ class Prefetcher:
 
     async def look(self) -> Turn:
         """Find what is needed, and change nothing."""
-        await self._learn(await self.jobs())
+        await self._learn(await self.jobs(), [])
         return await self._walk(None)
 
     async def turn(self) -> Turn:
@@ -114,7 +114,7 @@ class Prefetcher:
         """
         jobs = await self.jobs()
         ended = [job for job in jobs if job.state is JobState.ENDED][:TAKEN_AT_ONCE]
-        await self._learn([job for job in jobs if job not in ended])
+        await self._learn(jobs, ended)
         brought: dict[bytes, Held] = {}
         for job in ended:
             brought.update(await self._take(job))
@@ -125,8 +125,8 @@ class Prefetcher:
 
     # --- jobs
 
-    async def _learn(self, jobs: Sequence[BatchJob]) -> None:
-        """Know what is under way, and why a job was refused."""
+    async def _learn(self, jobs: Sequence[BatchJob], ended: Sequence[BatchJob]) -> None:
+        """Know what is under way, the `ended` ones apart, and why a job was refused."""
         taken = [job for job in jobs if job.state is not JobState.REFUSED]
         for job in jobs:
             if job.state is JobState.REFUSED:
@@ -135,11 +135,12 @@ class Prefetcher:
                     cure = "`headwater run` embeds without it"
                     raise Unreachable(self._model.name, f"it refuses a batch: {job.reason}", cure)
                 self._make_room(len(taken))
-        for job in taken:
+        under_way = [job for job in taken if job not in ended]
+        for job in under_way:
             if job.id not in self._known:
                 calls = await self._batches.texts(job.id)
                 self._known[job.id] = self._job([text for call in calls for text in call])
-        self._known = {job.id: self._known[job.id] for job in taken}
+        self._known = {job.id: self._known[job.id] for job in under_way}
 
     def _make_room(self, taken: int) -> None:
         """The service has no room for so much: fewer jobs, and smaller ones if it has none for a single one."""
@@ -188,14 +189,14 @@ class Prefetcher:
         """Hand in what is in the basket, unless there is no room for a job more or nobody can pay for it. Empty it, and
         tell whether that is under way or left.
         """
-        texts = basket.empty()
+        wanted, texts = basket.wanted, basket.empty()
         job = self._job(texts)
         under_way = sum(it.tokens for it in self._known.values())
         if not texts or len(self._known) >= self._at_once or not self._affords(under_way + job.tokens):
-            return Counter(left=len(texts))
+            return Counter(left=wanted)
         made = await self._batches.submit(self._label, [[text] for text in (PROBE, *texts)])
         self._known[made.id] = job
-        return Counter(under_way=len(texts))
+        return Counter(under_way=wanted)
 
     # --- documents
 
@@ -247,6 +248,7 @@ class _Basket:
         self._most_bytes = size
         self._bytes = 0
         self._texts: dict[bytes, str] = {}
+        self.wanted = 0  # with those that several documents need
 
     def is_full_with(self, text: str) -> bool:
         """Tell whether another text is one too many. The first one never is."""
@@ -255,13 +257,14 @@ class _Basket:
 
     def add(self, key: bytes, text: str) -> None:
         """Put a text in, by its digest."""
+        self.wanted += 1
         if key not in self._texts:
             self._texts[key] = text
             self._bytes += _bytes(text)
 
     def empty(self) -> list[str]:
         """Take all out."""
-        texts, self._texts, self._bytes = list(self._texts.values()), {}, 0
+        texts, self._texts, self._bytes, self.wanted = list(self._texts.values()), {}, 0, 0
         return texts
 
 

@@ -30,7 +30,8 @@ class MemoryBatches:
     `refused`, texts whose calls it refuses, and why. `answered`, how many calls of a job it does before its time is
     over; None: all.
 
-    `paid` counts the texts of the calls that it answered with vectors. `jobs_held` tells how many it has not discarded.
+    `paid` counts the texts of the calls that it answered with vectors, `handed_in` the jobs. `jobs_held` tells how many
+    were not discarded.
     """
 
     def __init__(self, embedder: Embedder, clock: Clock, *, limits: BatchLimits | None = None) -> None:
@@ -38,7 +39,7 @@ class MemoryBatches:
         self._clock = clock
         self._limits = limits or BatchLimits(calls=1_000, texts=10_000, bytes=1 << 20)
         self._jobs: dict[str, _Held] = {}
-        self._handed_in = 0
+        self.handed_in = 0
         self.takes_s = 0.0
         self.room: int | None = None
         self.refusal = ""
@@ -70,8 +71,8 @@ class MemoryBatches:
             reason="too much is under way" if full else self.refusal,
             full=full,
         )
-        self._handed_in += 1
-        name = f"job-{self._handed_in}"
+        self.handed_in += 1
+        name = f"job-{self.handed_in}"
         self._jobs[name] = job
         return self._told(name, job)
 

@@ -14,7 +14,7 @@ import pytest
 from headwater.clock import SystemClock, SystemDice, SystemIds
 from headwater.embedding.answers import check
 from headwater.embedding.batches import BatchLimits
-from headwater.embedding.cache import Space
+from headwater.embedding.cache import Held, Space, key_of
 from headwater.embedding.cache_sqlite import SqliteCache
 from headwater.embedding.courier import Courier
 from headwater.embedding.port import PROBE, Embedded, Purpose
@@ -103,7 +103,7 @@ class World:
             if not (prefetcher.working or found.held):
                 return
 
-    async def run(self) -> None:
+    async def run(self, *, cached: bool = True) -> None:
         async def offload(work: Callable[[], Any]) -> Any:
             return work()
 
@@ -119,7 +119,7 @@ class World:
             courier=Courier(self.model, self.clock, dice),
             recipe=lambda _number: self.recipe,
             decode=decode,
-            cache=self.cache,
+            cache=self.cache if cached else None,
         )
         machine = Machine(self.clock, dice, SystemIds(), offload, lambda _event, _fields: None)
         await StreamWorker(ports, machine).run(once=True)
@@ -179,17 +179,27 @@ def test_a_document_that_goes_before_the_worker_saw_it_leaves_nothing_held(tmp_p
     assert len(list(tmp_path.iterdir())) >= 1
 
 
-def test_what_is_held_for_documents_that_were_settled_meanwhile_is_let_go(tmp_path: Path) -> None:
+def test_what_a_worker_was_faster_than_is_let_go(tmp_path: Path) -> None:
+    """It settled documents between the look at the log and the moment when vectors were held for them."""
+
     async def story(world: World) -> None:
-        world.batches.takes_s = 3600
         await world.publish(a="one small note", b="it goes")
-        await (await world.prefetcher()).turn()
         await world.run()
         await world.publish(b=None)
         await world.run()
-        world.batches.end_all()
+        late = {id_: [Held(key_of(id_), b"\0\0\x80\x3f" + bytes(28), 1)] for id_ in "ab"}
+        await world.cache.hold(world.space, STREAM, late)
         await world.prefetch()
         assert await world.held("a", "b") == {}
+
+
+def test_what_is_held_for_a_document_that_was_deleted_is_let_go_at_once(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.publish(a="it goes")
+        await world.prefetch()
+        await world.publish(a=None)
+        await world.prefetch()
+        assert await world.held("a") == {}
 
     play(tmp_path, story)
 
@@ -222,12 +232,32 @@ def test_what_the_service_had_no_time_for_is_handed_in_again(tmp_path: Path) -> 
 
 def test_a_service_without_room_gets_fewer_and_smaller_jobs(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.batches.room = 1
+        world.batches.room, world.batches.takes_s = 1, 3600
         await world.publish(**{f"n{at}": f"note number {at}" for at in range(9)})
-        await world.prefetch()
+        prefetcher = await world.prefetcher()
+        while (await prefetcher.turn()).texts:
+            world.batches.end_all()
 
     world = play(tmp_path, story, BatchLimits(calls=4, texts=4, bytes=1 << 20))
     assert sum(count for text, count in world.batches.paid.items() if text != PROBE) == 9
+    assert world.batches.handed_in == 5  # three at once, of which two were refused, and then one after the other
+
+
+def test_what_is_there_or_under_way_is_not_bought_again(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.batches.takes_s = 3600
+        await world.publish(a="the same")
+        await world.run(cached=False)
+        await world.publish(d="the same", e="another", f="another")
+        for _ in range(2):
+            found = await (await world.prefetcher()).turn()  # each one as after a kill
+            assert (found.texts, found.under_way) == (2, 2)
+        assert world.batches.handed_in == 1
+        world.batches.end_all()
+        await world.prefetch()
+
+    world = play(tmp_path, story)
+    assert world.batches.paid == {PROBE: 1, "another": 1}
 
 
 def test_a_service_that_has_no_room_at_all_or_takes_nothing_says_so(tmp_path: Path) -> None:
