@@ -35,10 +35,10 @@ _LINE_BYTES = 512
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn found and did. `documents` need `texts`, each its own: of these `under_way` are in jobs, `refused` were
-    refused, and `left` are in no job: there was no room, or nobody can pay for them. `held` were taken in, and are not
-    among the texts. `tokens` is what was counted for those; `ahead` is what the texts have that are not refused, from
-    above where the tokenizer is not known.
+    """What a turn found and did. `documents` need `texts`, each its own: of these `under_way` are in jobs, `refused`
+    were refused, and `left` are in no job: there was no room, or nobody can pay for them. `held` were taken in, and are
+    not among the texts. `tokens` is what was counted for those; `ahead` is what the texts have that are not refused,
+    from above where the tokenizer is not known.
     """
 
     documents: int = 0
