@@ -394,7 +394,7 @@ def _whole(line: bytes, sent: Sent) -> None:
 def _reason(errors: Sequence[_Error]) -> str:
     """Say why a job or a call was refused, in the service's codes alone."""
     for error in errors:
-        code = str(error.code)
+        code = str(error.code or "")
         if _CODE.fullmatch(code):
             return code if error.line is None else f"{code} (line {error.line})"
     return "the service does not say why"

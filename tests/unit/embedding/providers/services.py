@@ -76,6 +76,7 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = 1 << 16  # an answer in one piece: the second of two waits for the first one's acknowledgement
 
         def do_GET(self) -> None:
             self.answer(None)
@@ -104,6 +105,7 @@ def serving(script: Script, certificate: Path | None = None) -> Iterator[Service
                 self.end_headers()
                 for piece in pieces(content, 20 if "x-drips" in headers else 1):
                     self.wfile.write(piece)
+                    self.wfile.flush()
                 self.close_connection |= "content-length" in headers  # it lied, so the connection is of no more use
             except OSError:
                 self.close_connection = True  # whoever asked has gone
