@@ -7,6 +7,7 @@ extras stay optional.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,30 +18,32 @@ from headwater.journal import GENERATION
 from headwater.observability.signals import Event, unheard
 
 if TYPE_CHECKING:
-    from headwater.embedding.budget import Budget
+    from contextlib import AbstractContextManager
+
     from headwater.embedding.cache import Cache
     from headwater.embedding.courier import Courier
     from headwater.embedding.gateway import WhenTooLong
     from headwater.embedding.port import Compute, Embedder
     from headwater.embedding.sharing.borrower import Borrower
-    from headwater.embedding.spending import Spending
     from headwater.embedding.spending_watch import SpendingWatch
+    from headwater.engine.prefetch import Prefetcher
     from headwater.engine.repair import Tools
     from headwater.engine.stream import StreamPorts
     from headwater.engine.supervisor import Machine, StreamWorker
     from headwater.engine.verification import Subject
     from headwater.errors import HeadwaterError
-    from headwater.indexes.port import IndexCatalogue, IndexReader
+    from headwater.indexes.port import IndexCatalogue, IndexReader, IndexWriter
     from headwater.journal import Journal
     from headwater.log.port import Ledger, LogHistory, LogWriter, Registry
     from headwater.model.change import Change
     from headwater.model.document import Recipe
     from headwater.model.generation import Generation
     from headwater.observability.signals import Emit
+    from headwater.patience import Outage, Patience
     from headwater.retrieval.search import Retriever
-    from headwater.settings.accounts import AccountSettings
     from headwater.settings.embed import EmbedSettings
     from headwater.settings.schema import Settings, StreamSettings
+    from headwater.sources.port import Source
 
 T = TypeVar("T")
 
@@ -60,6 +63,8 @@ class Site:
     """
 
     def __init__(self, settings: Settings, path: Path) -> None:
+        from headwater.accounts import Accounts
+
         self.path = path
         self.settings = settings
         self.clock = SystemClock()
@@ -69,8 +74,7 @@ class Site:
         self._journal: Journal | None = None
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
-        self._budgets: dict[tuple[str, str, str], Budget] = {}
-        self._spendings: dict[str, Spending] = {}
+        self._accounts = Accounts(settings)
         self._cached: Cache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
@@ -160,10 +164,9 @@ class Site:
         """Return what repairing takes. Whoever repairs holds the lock."""
         from headwater.engine.repair import Tools
         from headwater.engine.watch import ModelWitness, WatchedGateway
-        from headwater.patience import Patience
 
         ports = self.ports(stream)
-        patience = Patience(self.clock, self._dice, lambda _outage, _dependency: None)
+        patience = self.patience(lambda _outage, _dependency: None)
         return Tools(ports.writer, WatchedGateway(ports, patience, ModelWitness(ports, patience)), self.clock)
 
     def embedder(self, stream: str) -> Embedder:
@@ -182,15 +185,15 @@ class Site:
 
         embedder = self.embedder(stream)
         if embedder not in self._couriers:
-            account = self._account(stream)
+            account = self._accounts.settings(stream)
             policy = Policy(account.reserve, account.minimum)
             made = Courier(
                 embedder,
                 self.clock,
                 self._dice,
-                budget=self._budget(stream),
+                budget=self._accounts.budget(stream),
                 policy=policy,
-                spending=self._spending(stream),
+                spending=self._accounts.spending(stream),
                 emit=self._tell,
             )
             self._couriers[embedder] = self._kept(made)
@@ -227,15 +230,87 @@ class Site:
             predicate_name=name,
         )
 
+    def source(self, stream: str) -> Source | None:
+        """Return what appends to the stream what its source holds, if it has one."""
+        from headwater.sources.folder import FolderSource
+
+        folder = self._stream(stream).source
+        if folder is None:
+            return None
+        return self._kept(FolderSource(folder.folder, folder.include, self.writer(stream), self.clock))
+
+    def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
+        """Return what waits out outages, and tells `notice` of them."""
+        from headwater.patience import Patience
+
+        return Patience(self.clock, self._dice, notice)
+
+    def prefetching(self, stream: str) -> AbstractContextManager[object]:
+        """Return the right to prefetch for the stream, not yet taken. Raise Misconfigured where nothing is cached."""
+        from headwater.errors import Misconfigured
+        from headwater.log.sqlite_lock import WorkerLock
+
+        if self.settings.cache is None:
+            hint = "what is bought ahead is held there, as in `cache: {url: 'sqlite:///cache.db'}`"
+            raise Misconfigured("cache", "a place for vectors", "none", hint=hint)
+        cache = self.settings.cache.url.path
+        return WorkerLock(cache.with_name(f"{cache.name}.{stream}.prefetch"), self.clock)
+
+    async def prefetcher(self, stream: str) -> Prefetcher:
+        """Return what buys vectors for the stream ahead; its model is asked, and what its account spent is looked at.
+
+        Raise Unreachable when the service has no batch interface.
+        """
+        from headwater.embedding.answers import check
+        from headwater.embedding.cache import Space
+        from headwater.embedding.port import PROBE
+        from headwater.engine.needs import Stock
+        from headwater.engine.prefetch import Prefetcher
+        from headwater.errors import Misconfigured, Unreachable
+        from headwater.model.registry import ANY_EPOCH
+
+        embedder, cache = self.embedder(stream), self.cache()
+        assert cache is not None
+        assert self.settings.cache is not None
+        await embedder.open()
+        model = embedder.describe()
+        batches = getattr(embedder, "batches", lambda: None)()
+        if batches is None:
+            raise Unreachable(model.name, "it has no batch interface", "`headwater run` embeds without one")
+        (probe,) = check(await embedder.embed([PROBE]), 1, model.name, model.dimensions)
+        spending = self._accounts.spending(stream)
+        for watch in self.spending_watches():
+            await watch.look()
+        registered = await self.registry().read(stream)
+        recipe = self.recipe(stream, registered.recipe)
+        made = [it for it in await self.generations(stream) if it.number == GENERATION]
+        if any(it.fingerprints != recipe.fingerprints for it in made):
+            raise Misconfigured(f"streams.{stream}.recipe", "the recipe that the index was built with", "another one")
+        stock = Stock(
+            stream=stream,
+            history=self.history(stream),
+            epochs=registered.epochs or ANY_EPOCH,
+            decode=self.journal.decode(stream),
+            recipe=recipe,
+            index=self._index_writer(stream) if made else None,
+            cache=cache,
+            space=Space(self.settings.cache.tenant, model.fingerprint, model.dimensions),
+        )
+        # The same texts in another log, or for another tenant, are somebody else's jobs.
+        whose = (await stock.history.identity(), *stock.space, stream)
+        label = hashlib.sha256(repr(whose).encode()).hexdigest()[:32]
+
+        def affords(tokens: int) -> bool:
+            return spending is None or spending.affords_batch(tokens, self.clock.now_us())
+
+        counts = getattr(embedder, "count", None)
+        return Prefetcher(stock, batches, model, counts, probe=probe, label=label, affords=affords)
+
     def ports(self, stream: str, emit: Emit = unheard) -> StreamPorts:
         """Return all that a stream's worker works with. Files that are missing are made when they are first used."""
         from headwater.engine.stream import StreamPorts
-        from headwater.indexes.sqlite import SqliteIndexWriter
-        from headwater.sources.folder import FolderSource
 
         settings = self._stream(stream)
-        folder = settings.source
-        source = FolderSource(folder.folder, folder.include, self.writer(stream), self.clock) if folder else None
         return StreamPorts(
             name=stream,
             open_reader=lambda: self.journal.reader(stream, emit),
@@ -243,61 +318,45 @@ class Site:
             ledger=self._kept(self.journal.ledger(stream, create=True)),
             registry=self._kept(self.journal.registry(create=True)),
             catalogue=self._catalogue(stream),
-            writer=self._kept(SqliteIndexWriter(settings.index.path, stream, GENERATION)),
+            writer=self._index_writer(stream),
             courier=self.courier(stream),
             recipe=lambda number: self.recipe(stream, number),
             decode=self.journal.decode(stream),
-            source=self._kept(source) if source else None,
+            source=self.source(stream),
             when_too_long=self._when_too_long(stream),
             cache=self.cache(),
             tenant=self.settings.cache.tenant if self.settings.cache else "",
-            rescan_s=folder.rescan_s if folder else 10.0,
+            rescan_s=settings.source.rescan_s if settings.source else 10.0,
             generation=GENERATION,
             offsets_apart=self.journal.offsets_apart,
             uncompacted=self.journal.uncompacted(stream),
         )
 
+    def batch_costs(self, stream: str, tokens: int, ahead: int) -> dict[str, float | None]:
+        """Return what tokens cost through the batch interface, and those still to come; None without a price."""
+        spending = self._accounts.spending(stream)
+        cost = spending.batch_cost_usd if spending else lambda _tokens: None
+        return {"usd": cost(tokens), "ahead_usd": cost(ahead)}
+
     def spending_watches(self) -> list[SpendingWatch]:
         """Return what tells the accounts with a budget what all workers spent. To look before anything is embedded, and
         to be run beside the workers.
         """
-        from headwater.embedding.spending_watch import SpendingWatch
-
-        using: dict[str, list[str]] = {}
-        for stream, settings in self.settings.streams.items():
-            if name := settings.recipe.embed.account:
-                using.setdefault(name, []).append(stream)
 
         def ledger(stream: str) -> Ledger:
             return self._kept(self.journal.ledger(stream, create=True))
 
-        return [
-            SpendingWatch(spending, {stream: ledger(stream) for stream in using[name]}, self.clock, self._tell)
-            for name, spending in self._spendings.items()
-            if any(spending.limits.values())
-        ]
+        return self._accounts.watches(ledger, self.clock, self._tell)
 
     def borrowers(self) -> list[Borrower]:
         """Return what keeps the accounts of the streams at this worker's shares. To be run beside the workers.
 
         None where nobody else works on the log; else nothing is sent to a service before they run.
         """
-        from headwater.embedding.sharing.borrower import Borrower
-        from headwater.model.shares import account_id
-        from headwater.settings.embed import BUILT_IN
-
         shares = self.journal.shares()
         if shares is None:
             return []
-        self._kept(shares)
-        used = [it.recipe.embed for it in self.settings.streams.values() if it.recipe.embed.model not in BUILT_IN]
-        remote = dict.fromkeys(map(_account_of, used))
-        member = self._ids.identity()
-        return [
-            Borrower(shares, account_id(*names), member, self._budgets[names], self.clock)
-            for names in remote
-            if names in self._budgets
-        ]
+        return self._accounts.borrowers(self._kept(shares), self._ids.identity(), self.clock)
 
     def machine(self, emit: Emit) -> Machine:
         """Return the machine that this process runs on."""
@@ -312,7 +371,7 @@ class Site:
         """
         from headwater.engine.supervisor import StreamWorker
 
-        spending = self._spending(stream)
+        spending = self._accounts.spending(stream)
 
         def named(event: Event, fields: dict[str, Any]) -> None:
             if spending is not None and event is Event.CHANGES_SETTLED:
@@ -329,35 +388,6 @@ class Site:
     def _tell(self, event: Event, fields: dict[str, Any]) -> None:
         self._told(event, fields)
 
-    def _account(self, stream: str) -> AccountSettings:
-        from headwater.settings.accounts import AccountSettings
-
-        name = self._stream(stream).recipe.embed.account
-        return self.settings.accounts[name] if name else AccountSettings()
-
-    def _spending(self, stream: str) -> Spending | None:
-        """Return what the stream's account spends, where it has a price."""
-        from headwater.embedding.spending import Spending
-
-        name, account = self._stream(stream).recipe.embed.account, self._account(stream)
-        if name is None or account.prices is None:
-            return None
-        if name not in self._spendings:
-            budget = account.budget
-            limits = (budget.soft, budget.hard, budget.per) if budget else (None, None, "month")
-            price, batch_price = account.prices
-            self._spendings[name] = Spending(price, batch_price, *limits)
-        return self._spendings[name]
-
-    def _budget(self, stream: str) -> Budget:
-        """Return the budget of the stream's account; one of its own for a model that runs here."""
-        from headwater.embedding.budget import Budget
-
-        names, account = _account_of(self._stream(stream).recipe.embed), self._account(stream)
-        if names not in self._budgets:
-            self._budgets[names] = Budget(account.requests, account.tokens, account.per_s)
-        return self._budgets[names]
-
     def _when_too_long(self, stream: str) -> WhenTooLong:
         from headwater.embedding.gateway import WhenTooLong
 
@@ -373,6 +403,11 @@ class Site:
         from headwater.indexes.sqlite import SqliteCatalogue
 
         return self._kept(SqliteCatalogue(self._stream(stream).index.path))
+
+    def _index_writer(self, stream: str) -> IndexWriter:
+        from headwater.indexes.sqlite import SqliteIndexWriter
+
+        return self._kept(SqliteIndexWriter(self._stream(stream).index.path, stream, GENERATION))
 
     def _kept(self, made: _Open) -> _Open:
         self._open.append(made)
@@ -396,13 +431,6 @@ def _predicate(text: str) -> tuple[Callable[[Change], bool], str]:
         return change.body is None or condition.holds({"body": change.body, "id": change.id})
 
     return passes, condition.name
-
-
-def _account_of(embed: EmbedSettings) -> tuple[str, str, str]:
-    """Name an account: by its name, or else by the provider, its address and the key."""
-    if embed.account:
-        return "", embed.account, ""
-    return embed.model.partition("/")[0], embed.url or "", embed.key.get_secret_value() if embed.key else ""
 
 
 def _embedder(stream: str, settings: EmbedSettings, compute: Compute) -> Embedder:

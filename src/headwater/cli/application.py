@@ -18,6 +18,7 @@ from headwater.cli.init import init
 from headwater.cli.lint import lint
 from headwater.cli.options import DEFAULT_CONFIG
 from headwater.cli.pause import pause
+from headwater.cli.prefetch import prefetch
 from headwater.cli.publish import publish
 from headwater.cli.resume import resume
 from headwater.cli.run import run
@@ -59,7 +60,7 @@ def headwater(
     context.obj = config
 
 
-_BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export)
+_BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export, prefetch)
 _BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, fake_provider, demo)
 
 for verb in _BEFORE:
