@@ -29,6 +29,7 @@ _EVICTED = 128
 _EVICTIONS = 16
 #: A cache that waits for longer than this is slower than many a model.
 _BUSY_TIMEOUT_MS = 1_000
+_CURE = "Where the file is damaged, stop and remove it: it is made again"
 
 _SPACES = (
     "CREATE TABLE cache_space (key INTEGER PRIMARY KEY, tenant TEXT NOT NULL, model TEXT NOT NULL, "
@@ -110,9 +111,7 @@ class SqliteCache:
             connection.executemany(_FORGET, rows)
             connection.executemany(f"{_EMPTY} digest = ? AND {_TENANT}", rows)
 
-        await self._tune()
-        await self._database.write(work)
-        await self._empty_log()
+        await self._surely(lambda: self._emptying(work))
 
     async def hold(self, space: Space, stream: str, held: Mapping[str, Sequence[Held]]) -> None:
         rows = [
@@ -120,10 +119,8 @@ class SqliteCache:
             for document, its in held.items()
             for it in its
         ]
-        if rows:
-            await self._tune()
-            await self._database.write(lambda it: self._hold(it, space, stream, rows))
-            await self._empty_log()  # which syncs it: what was paid for outlives a crash of the machine too
+        if rows:  # in the file itself: what was paid for outlives a crash of the machine too
+            await self._surely(lambda: self._emptying(lambda it: self._hold(it, space, stream, rows)))
 
     async def release(self, tenant: str, stream: str, documents: Sequence[str]) -> dict[str, int]:
         names = {digest(document): document for document in documents}
@@ -138,34 +135,38 @@ class SqliteCache:
                 if connection.execute(f"SELECT 1 FROM cache_held WHERE {_OF_DOCUMENT}", it).fetchone()
             ]
 
-        await self._tune()
-        found = await self._database.read(owners)
+        found = await self._surely(lambda: self._database.read(owners))
         if not found:
             return {}
-        await self._database.write(lambda it: it.executemany(f"{_EMPTY} {_OF_DOCUMENT}", found))
-        await self._empty_log()
-        tokens = await self._database.write(lambda it: [_told(it, owner) for owner in found])
+        await self._surely(lambda: self._emptying(lambda it: it.executemany(f"{_EMPTY} {_OF_DOCUMENT}", found)))
+        tokens = await self._surely(lambda: self._database.write(lambda it: [_told(it, owner) for owner in found]))
         return {names[owner[0]]: count for owner, count in zip(found, tokens, strict=True) if count is not None}
 
     async def close(self) -> None:
         await self._database.close()
 
-    async def _empty_log(self) -> None:
-        """Bring all that was written into the file: the write-ahead log has what is zeros in the file by now."""
+    async def _emptying(self, work: Callable[[sqlite3.Connection], object]) -> None:
+        """Write, and empty the write-ahead log: it is not synced, and has what is zeros in the file by now."""
+        await self._database.write(work)
         if await self._database.wait(_emptied):
             raise Retry(str(self._database.path), "others still read what is to be forgotten or synced")
 
     async def _tried(self, call: Callable[[], Awaitable[T]], otherwise: T) -> T:
         try:
-            await self._tune()
-            return await call()
+            return await self._surely(call)
         except Retry as error:
             self._tell(error)
         except Unreachable as error:
-            self._tell(self._unusable(error.cause))
-        except (TypeError, ValueError):  # a damaged file holds any value anywhere
-            self._tell(self._unusable("the file is corrupt"))
+            cure = f"The work goes on without it. {_CURE}"
+            self._tell(Unreachable(str(self._database.path), error.cause, cure))
         return otherwise
+
+    async def _surely(self, call: Callable[[], Awaitable[T]]) -> T:
+        try:
+            await self._tune()
+            return await call()
+        except (TypeError, ValueError) as error:  # a damaged file holds any value anywhere
+            raise Unreachable(str(self._database.path), "the file is corrupt", _CURE) from error
 
     async def _tune(self) -> None:
         if not self._tuned:
@@ -180,10 +181,6 @@ class SqliteCache:
             raise Unreachable(
                 str(self._database.path), "it holds a log or an index", "Give the cache a file of its own"
             )
-
-    def _unusable(self, cause: str) -> Unreachable:
-        cure = "The work goes on without it. Where the file is damaged, stop and remove it: it is made again"
-        return Unreachable(str(self._database.path), cause, cure)
 
     def _tell(self, error: HeadwaterError) -> None:
         if str(error) not in self._said:
@@ -248,7 +245,9 @@ def _key_of(connection: sqlite3.Connection, space: Space) -> int:
 
 def _told(connection: sqlite3.Connection, owner: tuple[bytes, str, str]) -> int | None:
     """Delete the emptied rows of a document, and return their tokens: none when another process was faster."""
-    count, tokens = connection.execute(f"SELECT count(*), CAST(sum(tokens) AS INTEGER) {_EMPTIED}", owner).fetchone()
+    # As whole numbers whatever they are: damage may have made anything of them.
+    total = "count(*), coalesce(sum(CAST(tokens AS INTEGER)), 0)"
+    count, tokens = connection.execute(f"SELECT {total} {_EMPTIED}", owner).fetchone()
     connection.execute(f"DELETE {_EMPTIED}", owner)
     return int(tokens) if count else None
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Coroutine
-from contextlib import closing
-from functools import partial
+from collections.abc import Callable, Coroutine
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -44,6 +43,7 @@ async def fill(path: Path) -> None:
     cache = cache_at(path)
     for space in (SMALL, THEIRS):
         await cache.put(space, vectors_of(space, TEXTS))
+    await cache.hold(SMALL, "s", {text: held_of(SMALL, f"held {text}") for text in TEXTS})
     await cache.close()
 
 
@@ -66,6 +66,11 @@ def test_damage_anywhere_in_the_file_gives_no_wrong_vector_and_fails_nothing(pat
             seen += len(TEXTS)
             await cache.put(space, vectors_of(space, ["new"]))
             await found(cache, space, [*TEXTS, "new"])
+        with suppress(Retry, Unreachable):
+            await cache.hold(SMALL, "s", {"new": held_of(SMALL, "held new")})
+        await found(cache, SMALL, [f"held {text}" for text in TEXTS])
+        with suppress(Retry, Unreachable):
+            assert len(await cache.release(SMALL.tenant, "s", TEXTS)) <= len(TEXTS)
         await cache.close()
         for rest in path.parent.glob("cache.db-*"):
             rest.unlink()
@@ -381,8 +386,13 @@ def test_what_is_held_while_a_document_is_released_stays_until_the_next_time(pat
     async def work() -> None:
         cache, other = cache_at(path), cache_at(path)
         await cache.hold(OURS, "s", {"one": held_of(OURS, "a", tokens=5)})
-        meanwhile = partial(other.hold, OURS, "s", {"one": held_of(OURS, "b", tokens=2)})
-        with patch.object(cache, "_empty_log", meanwhile):
+        emptying = cache._emptying
+
+        async def slowly(work: Callable[[sqlite3.Connection], object]) -> None:
+            await emptying(work)
+            await other.hold(OURS, "s", {"one": held_of(OURS, "b", tokens=2)})
+
+        with patch.object(cache, "_emptying", slowly):
             assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 5}
         assert await found(cache, OURS, ["a", "b"]) == ["b"]
         assert await cache.release(OURS.tenant, "s", ["one"]) == {"one": 2}
