@@ -90,6 +90,10 @@ def test_a_job_gets_the_vectors_that_a_request_gets(provider: Start, connect: Co
         asked = client.embeddings.create(model=MODEL, input=texts, encoding_format="float")
         assert line["response"]["body"] == json.loads(asked.model_dump_json())
 
+    assert job.output_file_id is not None
+    with pytest.raises(openai.BadRequestError):
+        client.batches.create(input_file_id=job.output_file_id, endpoint="/v1/embeddings", completion_window="24h")
+
     record = started.record
     assert record.embedded() == {digest_of(text): 2 for texts in CALLS for text in texts}
     assert {entry.batch for entry in record.entries if not entry.direct and not entry.about} == {job.id}
@@ -99,7 +103,7 @@ def test_a_job_gets_the_vectors_that_a_request_gets(provider: Start, connect: Co
     assert {figure["most_admitted"] for figure in figures["limits"]} == {4, 15}  # type: ignore[attr-defined]  # JSON
     of_jobs: Any = figures["batch"]
     assert (of_jobs["jobs"], of_jobs["lines"], of_jobs["texts_embedded"]) == (1, 4, 6)
-    assert of_jobs["requests"]["POST /files"] == of_jobs["requests"]["POST /batches"] == 1
+    assert (of_jobs["requests"]["POST /files"], of_jobs["requests"]["POST /batches"]) == (1, 2)
 
 
 def test_a_line_that_is_refused_stands_in_the_file_of_errors(provider: Start, connect: Connect) -> None:

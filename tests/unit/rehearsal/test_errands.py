@@ -125,6 +125,22 @@ def test_a_list_that_is_asked_for_wrongly_is_refused(query: bytes) -> None:
     )
 
 
+def test_a_list_is_read_page_by_page() -> None:
+    batches = made()
+    files = [batches.upload(0, "sesame", name, b"", KEPT_S) for name in "abc"]
+    newest, middle, oldest = (file.id for file in reversed(files) if file)
+
+    def page(query: str) -> tuple[list[str], bool]:
+        _, said = asked(batches, "GET", "/v1/files", query=query.encode())
+        return [file["id"] for file in said["data"]], said["has_more"]
+
+    assert page("") == ([newest, middle, oldest], False)
+    assert page("limit=2") == ([newest, middle], True)
+    assert page(f"limit=2&after={middle}") == ([oldest], False)
+    assert page(f"limit=1&after={newest}&order=desc") == ([middle], True)
+    assert page(f"limit=1&after={oldest}&order=asc") == ([middle], True)
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
