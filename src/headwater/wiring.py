@@ -20,7 +20,7 @@ from headwater.observability.signals import Event, unheard
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from headwater.embedding.cache import Cache
+    from headwater.embedding.cache_sqlite import SqliteCache
     from headwater.embedding.courier import Courier
     from headwater.embedding.gateway import WhenTooLong
     from headwater.embedding.port import Compute, Embedder
@@ -75,7 +75,7 @@ class Site:
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
         self._accounts = Accounts(settings)
-        self._cached: Cache | None = None
+        self._cached: SqliteCache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
         self._computing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="compute")
@@ -199,7 +199,7 @@ class Site:
             self._couriers[embedder] = self._kept(made)
         return self._couriers[embedder]
 
-    def cache(self) -> Cache | None:
+    def cache(self) -> SqliteCache | None:
         """Return what keeps vectors that were paid for, if the configuration names a place."""
         settings = self.settings.cache
         if settings is not None and self._cached is None:
@@ -261,9 +261,7 @@ class Site:
 
         Raise Unreachable when the service has no batch interface.
         """
-        from headwater.embedding.answers import check
         from headwater.embedding.cache import Space
-        from headwater.embedding.port import PROBE
         from headwater.engine.needs import Stock
         from headwater.engine.prefetch import Prefetcher
         from headwater.errors import Misconfigured, Unreachable
@@ -277,10 +275,8 @@ class Site:
         batches = getattr(embedder, "batches", lambda: None)()
         if batches is None:
             raise Unreachable(model.name, "it has no batch interface", "`headwater run` embeds without one")
-        (probe,) = check(await embedder.embed([PROBE]), 1, model.name, model.dimensions)
         spending = self._accounts.spending(stream)
-        for watch in self.spending_watches():
-            await watch.look()
+        watches = self.spending_watches()
         registered = await self.registry().read(stream)
         recipe = self.recipe(stream, registered.recipe)
         made = [it for it in await self.generations(stream) if it.number == GENERATION]
@@ -300,11 +296,13 @@ class Site:
         whose = (await stock.history.identity(), *stock.space, stream)
         label = hashlib.sha256(repr(whose).encode()).hexdigest()[:32]
 
-        def affords(tokens: int) -> bool:
-            return spending is None or spending.affords_batch(tokens, self.clock.now_us())
+        async def affords(tokens: int) -> bool:
+            for watch in watches:
+                await watch.look()
+            held = await cache.held_tokens()
+            return spending is None or spending.affords_batch(held + tokens, self.clock.now_us())
 
-        counts = getattr(embedder, "count", None)
-        return Prefetcher(stock, batches, model, counts, probe=probe, label=label, affords=affords)
+        return Prefetcher(stock, embedder, batches, label=label, affords=affords)
 
     def ports(self, stream: str, emit: Emit = unheard) -> StreamPorts:
         """Return all that a stream's worker works with. Files that are missing are made when they are first used."""

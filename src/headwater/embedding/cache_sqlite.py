@@ -59,6 +59,7 @@ _MOVE = "UPDATE cache_entry SET key = (SELECT max(key) FROM cache_entry) + 1 WHE
 _EVICT = "DELETE FROM cache_entry WHERE key IN (SELECT key FROM cache_entry ORDER BY key LIMIT ?)"
 _FORGET = f"DELETE FROM cache_entry WHERE digest = ? AND {_TENANT}"
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM cache_held)"
+_HELD_TOKENS = "SELECT coalesce(sum(tokens), 0) FROM cache_held"
 _FIND_HELD = "SELECT key, CAST(sealed AS BLOB) FROM cache_held WHERE digest = ? AND space = ?"
 _REPLACED = "DELETE FROM cache_held WHERE document = ? AND stream = ? AND space = ? AND digest = ?"
 _HOLD = "INSERT INTO cache_held (document, stream, space, digest, sealed, tokens) VALUES (?, ?, ?, ?, ?, ?)"
@@ -141,6 +142,10 @@ class SqliteCache:
         await self._surely(lambda: self._emptying(lambda it: it.executemany(f"{_EMPTY} {_OF_DOCUMENT}", found)))
         tokens = await self._surely(lambda: self._database.write(lambda it: [_told(it, owner) for owner in found]))
         return {names[owner[0]]: count for owner, count in zip(found, tokens, strict=True) if count is not None}
+
+    async def held_tokens(self) -> int:
+        """Return what was paid for all that is held: it is in no ledger yet."""
+        return await self._surely(lambda: self._database.read(lambda it: int(it.execute(_HELD_TOKENS).fetchone()[0])))
 
     async def close(self) -> None:
         await self._database.close()

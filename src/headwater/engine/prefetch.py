@@ -11,7 +11,9 @@ A text that is refused, cut or not answered is left to the worker, which finds o
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +22,7 @@ from headwater.embedding.answers import check
 from headwater.embedding.batches import Batches, BatchJob, JobState
 from headwater.embedding.cache import Held, key_of
 from headwater.embedding.estimate import AROUND
-from headwater.embedding.port import PROBE, Count, Description
+from headwater.embedding.port import Count, Embedder
 from headwater.embedding.witness import DRIFT, cosine, drifted
 from headwater.engine.needs import Page, Stock, needs
 from headwater.errors import Reject, Retry, Unreachable
@@ -32,6 +34,8 @@ JOBS_AT_ONCE = 8
 TAKEN_AT_ONCE = 2
 #: What a call takes of a job's file beside its text.
 _LINE_BYTES = 512
+#: So many texts the model may refuse, before what a job brought counts as another model's.
+_COMPARED = 8
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,33 +65,30 @@ class _Job(NamedTuple):
 class Prefetcher:
     """Prefetches for one stream. `label` names its jobs; one process at a time may use it.
 
-    `probe` is the vector of PROBE that the model answers now: what a job brings counts only if it has the same.
     `affords` is asked before a job is handed in, with its tokens and those of the jobs under way.
     """
 
     def __init__(
         self,
         stock: Stock,
+        embedder: Embedder,
         batches: Batches,
-        model: Description,
-        counts: Count | None,
         *,
-        probe: bytes,
         label: str,
-        affords: Callable[[int], bool],
+        affords: Callable[[int], Awaitable[bool]],
     ) -> None:
         self._stock = stock
+        self._embedder = embedder
+        self._model = embedder.describe()
+        self._counts: Count | None = getattr(embedder, "count", None)
         self._batches = batches
-        self._model = model
-        self._counts = counts
-        self._probe = probe
         self._label = label
         self._affords = affords
         self._known: dict[str, _Job] = {}  # the jobs under way
         self._refused: set[bytes] = set()
         self._at_once = JOBS_AT_ONCE
         limits = batches.limits()
-        self._texts = min(limits.texts, limits.calls) - 1  # the probe goes with them
+        self._texts = min(limits.texts, limits.calls)
         self._bytes = limits.bytes
 
     def __repr__(self) -> str:
@@ -158,16 +159,16 @@ class Prefetcher:
         return self._counts(text) if self._counts else len(text.encode("utf-8", "surrogatepass")) + AROUND
 
     async def _take(self, job: BatchJob) -> dict[bytes, Held]:
-        """Return what a job brought, by the digests of its texts. What was not done is as if it had not been asked for;
-        what was refused is not asked for again.
+        """Return what a job brought, by the digests of its texts. What was not done is as if it had not been asked for.
+        What was refused is not asked for again, nor a job of which nothing was done.
         """
         calls = await self._batches.texts(job.id)
         answers = await self._batches.answers(job.id)
-        brought: dict[bytes, Held] = {}
+        brought: dict[str, Held] = {}
         for place, texts in enumerate(calls):
-            if place not in answers:
+            if answers and place not in answers:
                 continue
-            answer = answers[place]
+            answer = answers.get(place, "the service had no time for any of the job")
             try:
                 if isinstance(answer, str):
                     raise Reject(answer)
@@ -178,12 +179,20 @@ class Prefetcher:
                 self._refused.update(map(digest, texts))
             else:
                 for text, vector in zip(texts, vectors, strict=True):
-                    brought[digest(text)] = Held(key_of(text), vector, answer.tokens // len(texts))
-        witness = brought.pop(digest(PROBE), None)
-        if brought and (witness is None or cosine(witness.vector, self._probe) < DRIFT):
+                    brought[text] = Held(key_of(text), vector, answer.tokens // len(texts))
+        if not await self._compared(brought):
             await self._batches.discard(job.id)
             raise drifted(self._model.name)
-        return brought
+        return {held.text.digest: held for held in brought.values()}
+
+    async def _compared(self, brought: Mapping[str, Held]) -> bool:
+        """Tell whether the model, asked for one of the texts now, answers what the job brought."""
+        for text, held in islice(brought.items(), _COMPARED):
+            with suppress(Reject):
+                answer = await self._embedder.embed([text])
+                (vector,) = check(answer, 1, self._model.name, self._model.dimensions)
+                return cosine(vector, held.vector) >= DRIFT
+        return not brought
 
     async def _hand_in(self, basket: _Basket) -> Counter[str]:
         """Hand in what is in the basket, unless there is no room for a job more or nobody can pay for it. Empty it, and
@@ -192,15 +201,15 @@ class Prefetcher:
         wanted, texts = basket.wanted, basket.empty()
         job = self._job(texts)
         under_way = sum(it.tokens for it in self._known.values())
-        if not texts or len(self._known) >= self._at_once or not self._affords(under_way + job.tokens):
+        if not texts or len(self._known) >= self._at_once or not await self._affords(under_way + job.tokens):
             return Counter(left=wanted)
-        made = await self._batches.submit(self._label, [[text] for text in (PROBE, *texts)])
+        made = await self._batches.submit(self._label, [[text] for text in texts])
         self._known[made.id] = job
         return Counter(under_way=wanted)
 
     # --- documents
 
-    async def _walk(self, brought: Mapping[bytes, Held] | None) -> Turn:
+    async def _walk(self, brought: dict[bytes, Held] | None) -> Turn:
         """Go through the documents: hold what was brought, and hand in what is in no job yet. None: only look."""
         found = Counter[str]()
         basket = _Basket(self._texts, self._bytes)
@@ -228,12 +237,16 @@ class Prefetcher:
         found += await self._hand_in(basket)
         return Turn(**found)
 
-    async def _hold(self, page: Page, brought: Mapping[bytes, Held]) -> Counter[str]:
+    async def _hold(self, page: Page, brought: dict[bytes, Held]) -> Counter[str]:
         """Hold what was brought for documents that need it, and nothing for those that need nothing more."""
         stock = self._stock
         await stock.cache.release(stock.space.tenant, stock.stream, page.settled)
-        found = {id_: [brought[key] for key in texts if key in brought] for id_, texts in page.needed.items()}
-        held = {id_: of_one for id_, of_one in found.items() if of_one}
+        held: dict[str, list[Held]] = {}
+        for id_, texts in page.needed.items():
+            for key in texts.keys() & brought.keys():
+                held.setdefault(id_, []).append(brought[key])
+                # It was paid for once: the other documents that need it have it for nothing.
+                brought[key] = brought[key]._replace(tokens=0)
         if held:
             await stock.cache.hold(stock.space, stock.stream, held)
         all_of_it = [it for of_one in held.values() for it in of_one]

@@ -285,6 +285,7 @@ class AnswersContract(Contract):
         if self.poison is None:
             return
         job = await handle.done([CALLS[0], ["a word", self.poison], CALLS[1]])
+        assert (job.calls, job.done) == (3, 3)
         answers = await handle.batches.answers(job.id)
         assert sorted(answers) == [0, 1, 2]
         await handle.check(answers[0], CALLS[0])

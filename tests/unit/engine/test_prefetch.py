@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
-from headwater.embedding.answers import check
 from headwater.embedding.batches import BatchLimits
 from headwater.embedding.cache import Held, Space, key_of
 from headwater.embedding.cache_sqlite import SqliteCache
 from headwater.embedding.courier import Courier
-from headwater.embedding.port import PROBE, Embedded, Purpose
+from headwater.embedding.port import Embedded, Purpose
 from headwater.embedding.providers.hash import HashEmbedder
 from headwater.engine.needs import Stock
 from headwater.engine.prefetch import JOBS_AT_ONCE, Prefetcher
@@ -55,6 +54,13 @@ class Paid:
     async def close(self) -> None: ...
 
 
+class Other(HashEmbedder):
+    """Another model behind the same name."""
+
+    async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
+        return await super().embed([f"another {text} altogether" for text in texts], purpose)
+
+
 class World:
     """A stream with its real worker and its real cache, on the in-memory adapters, and a service that takes jobs."""
 
@@ -66,7 +72,7 @@ class World:
         self.batches = MemoryBatches(HashEmbedder(dimensions=8), self.clock, limits=limits)
         self.cache = SqliteCache(folder / "cache.db", 1 << 20, lambda _error: None)
         self.writer = self.log.writer(STREAM, 1)
-        self.probe: bytes | None = None
+        self.other: HashEmbedder | None = None
         self.budget = 1 << 40
         self.recipe = StandardRecipe(1, Chunking(size=40), {}, None, self.model.describe().fingerprint)
         self.space = Space("", self.model.describe().fingerprint, 8)
@@ -78,8 +84,6 @@ class World:
 
     async def prefetcher(self) -> Prefetcher:
         state = await self.log.registry().read(STREAM)
-        model = self.model.describe()
-        probe = self.probe or check(await self.model.inner.embed([PROBE]), 1, model.name, 8)[0]
         made = await MemoryCatalogue(self.tables).generations(STREAM)
         stock = Stock(
             stream=STREAM,
@@ -91,9 +95,12 @@ class World:
             cache=self.cache,
             space=self.space,
         )
-        return Prefetcher(
-            stock, self.batches, model, None, probe=probe, label="ours", affords=lambda tokens: tokens <= self.budget
-        )
+        asked = self.other or self.model.inner
+
+        async def affords(tokens: int) -> bool:
+            return tokens <= self.budget
+
+        return Prefetcher(stock, asked, self.batches, label="ours", affords=affords)
 
     async def prefetch(self) -> None:
         """As the command does: until a turn finds nothing to do."""
@@ -164,7 +171,7 @@ def test_what_was_bought_ahead_is_not_bought_by_the_worker_and_is_held_until_the
         assert await world.held("a", "b", "c") == {}
 
     world = play(tmp_path, story)
-    assert world.batches.paid == {PROBE: 1, "one small note": 1, "another one": 1}
+    assert world.batches.paid == {"one small note": 1, "another one": 1}
 
 
 def test_a_document_that_goes_before_the_worker_saw_it_leaves_nothing_held(tmp_path: Path) -> None:
@@ -220,14 +227,14 @@ def test_what_is_refused_is_left_to_the_worker_which_says_why(tmp_path: Path) ->
 
 def test_what_the_service_had_no_time_for_is_handed_in_again(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.batches.answered = 3  # the probe, and two texts
+        world.batches.answered = 2
         await world.publish(**{f"n{at}": f"note number {at}" for at in range(7)})
         await world.prefetch()
         await world.run()
         assert not any(text.startswith("note") for text in world.model.texts)
 
     world = play(tmp_path, story)
-    assert max(count for text, count in world.batches.paid.items() if text != PROBE) == 1
+    assert max(count for text, count in world.batches.paid.items()) == 1
 
 
 def test_a_service_without_room_gets_fewer_and_smaller_jobs(tmp_path: Path) -> None:
@@ -239,7 +246,7 @@ def test_a_service_without_room_gets_fewer_and_smaller_jobs(tmp_path: Path) -> N
             world.batches.end_all()
 
     world = play(tmp_path, story, BatchLimits(calls=4, texts=4, bytes=1 << 20))
-    assert sum(count for text, count in world.batches.paid.items() if text != PROBE) == 9
+    assert sum(count for text, count in world.batches.paid.items()) == 9
     assert world.batches.handed_in == 5  # three at once, of which two were refused, and then one after the other
 
 
@@ -257,7 +264,7 @@ def test_what_is_there_or_under_way_is_not_bought_again(tmp_path: Path) -> None:
         await world.prefetch()
 
     world = play(tmp_path, story)
-    assert world.batches.paid == {PROBE: 1, "another": 1}
+    assert world.batches.paid == {"another": 1}
 
 
 def test_a_service_that_has_no_room_at_all_or_takes_nothing_says_so(tmp_path: Path) -> None:
@@ -280,7 +287,7 @@ def test_a_service_that_has_no_room_at_all_or_takes_nothing_says_so(tmp_path: Pa
 
 def test_jobs_of_another_model_are_not_taken_in(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        world.probe = bytes(28) + b"\x00\x00\x80\x3f"
+        world.other = Other(dimensions=8)
         await world.publish(a="a note")
         with pytest.raises(Halt, match="another model"):
             await world.prefetch()
