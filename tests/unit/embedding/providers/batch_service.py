@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 from email import message_from_bytes
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -32,8 +33,13 @@ class BatchService:
         self.jobs: list[dict[str, Any]] = []
         self.page = PAGE
         self.deleted: list[str] = []
+        self._one = threading.Lock()
 
     def __call__(self, asked: Asked) -> Reply:
+        with self._one:
+            return self.answer(asked)
+
+    def answer(self, asked: Asked) -> Reply:
         parts = urlsplit(asked.path)
         query = {name: value[0] for name, value in parse_qs(parts.query).items()}
         match [asked.method, *parts.path.removeprefix("/v1/").split("/")]:

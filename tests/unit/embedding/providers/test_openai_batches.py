@@ -184,8 +184,8 @@ def test_a_file_of_which_no_job_was_made_does_not_stay(
 
 
 def test_a_file_that_cannot_be_deleted_hides_no_cause(service: Service, script: BatchService) -> None:
-    refused = reply({"error": {"message": "bad"}}, 400)
-    service.script = lambda asked: script(asked) if asked.path == "/v1/files" else refused
+    answers = {"/v1/batches": reply({"error": {"message": "bad"}}, 400), "/v1/files/file-in1": reply({}, 500)}
+    service.script = lambda asked: answers.get(asked.path) or script(asked)
     assert "HTTP 400: bad" in str(failure(service, ERRANDS["submit"]))
 
 
@@ -414,6 +414,11 @@ def test_an_input_file_that_breaks_off_is_asked_for_again(service: Service, scri
     assert "breaks off" in str(failure(service, lambda batches: batches.texts(name)))
 
 
+def test_a_name_is_never_a_path(service: Service) -> None:
+    assert use(service, lambda batches: batches.texts("../files?x=y")) == []
+    assert service.asked[-1].path == "/v1/batches/..%2Ffiles%3Fx%3Dy"
+
+
 # --- discarding
 
 
@@ -526,3 +531,12 @@ def test_a_file_may_take_longer_than_a_call(service: Service, script: BatchServi
     service.script = slow
     assert len(use(service, lambda batches: batches.answers(name), timeout_s=0.5)) == 2
     assert use(service, ERRANDS["submit"], timeout_s=0.5)
+
+
+def test_a_file_may_take_as_long_as_a_call(
+    service: Service, script: BatchService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headwater.embedding.providers.openai_batches._TRANSFER_S", 0.5)
+    name = submitted(service)
+    service.script = lambda asked: script(asked)._replace(headers={"x-drips": "1"})
+    assert use(service, lambda batches: batches.texts(name), timeout_s=30.0) == CALLS
