@@ -23,7 +23,7 @@ class Opening(msgspec.Struct, frozen=True):
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. Times are microseconds since the start of the provider; equal texts have equal digests.
+    """One request, or line of a job. Times are microseconds since the provider's start; equal texts have equal digests.
 
     `status` is None where it was never answered. `admitted` says that the account's limits count it, and `embedded`
     that the work was done. `refused` is the reason why it was not; `faults` are those of the plan that struck.
@@ -126,7 +126,7 @@ class Record:
         asked for, which is more where a limit had to hold it back.
         """
         used: dict[int, list[tuple[int, int]]] = {}
-        for entry in self.direct:
+        for entry in self.entries:
             if entry.admitted or (refused_too and entry.held_back):
                 amount = 1 if of == "requests" else entry.tokens
                 used.setdefault(entry.account, []).append((entry.at_us, amount))

@@ -123,13 +123,19 @@ def test_what_was_written_is_read_up_to_a_line_that_is_not_whole(tmp_path: Path)
             ask = Ask("sesame", "fake-embedding", texts, 10)
             recorder.write(ask, service.decide(5, ask), 200)
         recorder.write(None, service.decide(6, None), 400)
+        recorder.write(None, service.decide_errand(7, "sesame"), 200, about="POST /files")
+        recorder.write(
+            ask, service.decide_line(8, "sesame", Ask("", "fake-embedding", ("a",), 1)), 200, batch="batch_1"
+        )
         file.write(b'{"number":3,"acc')
     assert b"sesame" not in path.read_bytes()
     assert b"private" not in path.read_bytes()
     made = read_record(path)
     assert made.started_at_us == 7
     assert made.plan == msgspec.structs.replace(plan, keys=())
-    first, second, third = made.entries
+    first, second, third, errand, line = made.entries
+    assert (errand.about, errand.embedded, errand.direct, errand.admitted) == ("POST /files", False, False, False)
+    assert (line.batch, line.embedded, line.direct, line.admitted) == ("batch_1", True, False, False)
     assert first.digests == (digest_of("private words"), digest_of("more"))
     assert (first.tokens, first.embedded, first.refused) == (5, True, "")
     assert (second.admitted, second.embedded, second.refused) == (True, False, "poison")

@@ -247,7 +247,10 @@ def test_a_line_of_a_job_costs_no_time_and_nothing_of_the_account() -> None:
         (None, 5, 5, False, 1)
     }
     assert [line.texts for line in lines] == [("text",)] * 3
-    assert [why(verdict) for verdict in decided(made, [5, 5])] == [None, Why.RATE_LIMITED]
+    (first, second) = decided(made, [5, 5])
+    assert (why(first), why(second)) == (None, Why.RATE_LIMITED)
+    assert {line.account for line in lines} == {first.account}
+    assert made.decide_line(5, "another", ask("text")).account != first.account
 
 
 def test_a_line_is_refused_as_a_request_is() -> None:
