@@ -124,9 +124,8 @@ def test_what_was_written_is_read_up_to_a_line_that_is_not_whole(tmp_path: Path)
             recorder.write(ask, service.decide(5, ask), 200)
         recorder.write(None, service.decide(6, None), 400)
         recorder.write(None, service.decide_errand(7, "sesame"), 200, about="POST /files")
-        recorder.write(
-            ask, service.decide_line(8, "sesame", Ask("", "fake-embedding", ("a",), 1)), 200, batch="batch_1"
-        )
+        ask = Ask("sesame", "fake-embedding", ("a",), 10)
+        recorder.write(ask, service.decide_line(8, "sesame", ask), 200, batch="batch_1")
         file.write(b'{"number":3,"acc')
     assert b"sesame" not in path.read_bytes()
     assert b"private" not in path.read_bytes()
