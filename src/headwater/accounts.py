@@ -53,6 +53,11 @@ class Accounts:
             self._spendings[name] = Spending(price, batch_price, *limits)
         return self._spendings[name]
 
+    def sharing(self, stream: str) -> list[str]:
+        """Return the other streams of the stream's account, where it has a name."""
+        name = self._models[stream].account
+        return [it for it, model in self._models.items() if name and model.account == name and it != stream]
+
     def watches(self, ledger: Callable[[str], Ledger], clock: Clock, emit: Emit) -> list[SpendingWatch]:
         """Return what tells the spendings that have limits what all workers spent. `ledger` makes a stream's ledger."""
         watches = []

@@ -285,6 +285,7 @@ class Site:
         stock = Stock(
             stream=stream,
             history=self.history(stream),
+            ledger=self.ledger(stream),
             epochs=registered.epochs or ANY_EPOCH,
             decode=self.journal.decode(stream),
             recipe=recipe,
@@ -292,17 +293,23 @@ class Site:
             cache=cache,
             space=Space(self.settings.cache.tenant, model.fingerprint, model.dimensions),
         )
-        # The same texts in another log, or for another tenant, are somebody else's jobs.
-        whose = (await stock.history.identity(), *stock.space, stream)
-        label = hashlib.sha256(repr(whose).encode()).hexdigest()[:32]
+        log, sharing = await stock.history.identity(), self._accounts.sharing(stream)
 
         async def affords(tokens: int) -> bool:
             for watch in watches:
                 await watch.look()
-            held = await cache.held_tokens()
+            held = await cache.held_tokens([stream, *sharing])
             return spending is None or spending.affords_batch(held + tokens, self.clock.now_us())
 
-        return Prefetcher(stock, embedder, batches, label=label, affords=affords)
+        label, *others = (self._label(log, it) for it in (stream, *sharing))
+        return Prefetcher(stock, embedder, batches, label=label, others=others, affords=affords)
+
+    def _label(self, log: str, stream: str) -> str:
+        """Name a stream's jobs: in another log, for another tenant or of another model they are somebody else's."""
+        assert self.settings.cache is not None
+        embed = self._stream(stream).recipe.embed
+        what = embed.model, embed.url, embed.revision, embed.dimensions, embed.document_prefix
+        return hashlib.sha256(repr((log, self.settings.cache.tenant, stream, *what)).encode()).hexdigest()[:32]
 
     def ports(self, stream: str, emit: Emit = unheard) -> StreamPorts:
         """Return all that a stream's worker works with. Files that are missing are made when they are first used."""

@@ -15,6 +15,9 @@ from headwater.cli.output import counted, say, tell, write_json
 from headwater.settings.failures import Unfit
 from headwater.settings.units import duration_s
 
+#: The service is asked no more often.
+LEAST_S = 0.1
+
 if TYPE_CHECKING:
     from headwater.embedding.batches import BatchJob
     from headwater.engine.prefetch import Prefetcher, Turn
@@ -26,7 +29,8 @@ def prefetch(
     context: typer.Context,
     stream: Stream,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", "-n", help="Say what is needed and what it costs; hand nothing in.")
+        bool,
+        typer.Option("--dry-run", "-n", help="Look through the source, say what is needed and what it costs, end."),
     ] = False,
     once: Annotated[
         bool, typer.Option("--once", help="Fetch what is ready, hand in what is needed, and end without waiting.")
@@ -43,44 +47,52 @@ def prefetch(
     them. It can be ended at any time, and begun again: the service keeps the jobs, and nothing is bought twice.
 
     --json writes {"documents", "texts", "under_way", "refused", "left", "held", "tokens", "ahead", "usd", "ahead_usd"}.
-    Exit 1 when texts are left that no budget is there for.
+    Exit 1 when texts are left that no budget is there for. Where no worker runs, it looks through the source first and
+    appends what changed, as `headwater run` would.
     """
     perform(_prefetch(config_of(context, config), stream, dry_run, once, _seconds(every), json))
 
 
 def _seconds(every: str) -> float:
     try:
-        return duration_s(every)
+        seconds = duration_s(every)
     except Unfit as error:
         raise Mistake(f"--every takes {error.expected}, not {every!r}") from None
+    if seconds < LEAST_S:
+        raise Mistake(f"--every takes {LEAST_S:g}s or more, not {every!r}: the service is asked each time")
+    return seconds
 
 
 async def _prefetch(config: Path, stream: str, dry_run: bool, once: bool, every_s: float, json: bool) -> int:
     async with opened(config, stream) as site:
         with site.prefetching(stream):
             patience = site.patience(_told)
-            await _synchronise(site, stream)
+            await _synchronise(site, stream, patience)
             prefetcher = await patience.call(lambda: site.prefetcher(stream))
             if dry_run:
                 found = await patience.call(prefetcher.look)
             else:
                 found = await _work(site, prefetcher, patience, every_s, once=once)
+            working = prefetcher.working
         shape = {**msgspec.to_builtins(found), **site.batch_costs(stream, found.tokens, found.ahead)}
     if json:
         write_json(shape)
     else:
         _show(stream, shape, dry_run=dry_run)
-    return Exit.FAILED if found.left and not (dry_run or once) else Exit.OK
+    return Exit.FAILED if found.left and not (dry_run or working) else Exit.OK
 
 
-async def _synchronise(site: Site, stream: str) -> None:
+async def _synchronise(site: Site, stream: str, patience: Patience) -> None:
     """Have the log hold what the source holds. A worker that runs sees to it itself."""
+    from headwater.engine.feeding import Feed
+    from headwater.observability.signals import unheard
+
     source = site.source(stream)
     if source is None or site.journal.worker() is not None:
         return
     await site.journal.prepare()
     with site.journal.lock():
-        await source.synchronise()
+        await Feed(source, patience, site.clock, unheard, 0.0).synchronise()
 
 
 async def _work(site: Site, prefetcher: Prefetcher, patience: Patience, every_s: float, *, once: bool) -> Turn:
@@ -90,16 +102,16 @@ async def _work(site: Site, prefetcher: Prefetcher, patience: Patience, every_s:
     while True:
         found = await patience.call(prefetcher.turn)
         held, tokens = held + found.held, tokens + found.tokens
-        if once or not (prefetcher.working or found.held):
+        if not found.held and (once or not prefetcher.working):
             return msgspec.structs.replace(found, held=held, tokens=tokens)
-        while prefetcher.working:
+        while prefetcher.working and not found.held:
+            await site.clock.sleep(every_s)
             jobs = await patience.call(prefetcher.jobs)
             if (now := _progress(jobs, held)) != said:
                 said = now
                 tell(said)
-            if any(job.state != "working" for job in jobs) or not jobs:
+            if any(job.state != "working" for job in jobs) or len(jobs) < prefetcher.working:
                 break
-            await site.clock.sleep(every_s)
 
 
 def _progress(jobs: Sequence[BatchJob], held: int) -> str:

@@ -39,6 +39,10 @@ class TextKey(NamedTuple):
     bytes: int
 
 
+#: Stands for no document: for it is held what was paid for and nobody needs any more, so that it is billed.
+UNCLAIMED = "\0unclaimed"
+
+
 class Held(NamedTuple):
     """A vector that was bought ahead, and the tokens that the service counted for its text."""
 
@@ -50,13 +54,16 @@ class Held(NamedTuple):
 class Cache(Protocol):
     """Vectors by tenant, model and exact text, little-endian float32 as the gateway returns them. No text is kept.
 
-    A cache never fails the work: one that is away, full or damaged has misses and takes nothing, and says so once to
-    whom it was told to. It is bounded, and lets go first of what was not asked for the longest. Calls may run at the
-    same time, and several processes may share one cache.
+    A cache never fails the work, erasure apart: one that is away, full or damaged has misses and takes nothing, and
+    says so once to whom it was told to. It is bounded, and lets go first of what was not asked for the longest. Calls
+    may run at the same time, and several processes may share one cache.
     """
 
-    async def get(self, space: Space, texts: Sequence[TextKey]) -> list[bytes | None]:
-        """Return the vectors in the order asked, None where there is none. What is unsound is none, and is deleted."""
+    async def get(self, space: Space, texts: Sequence[TextKey], *, surely: bool = False) -> list[bytes | None]:
+        """Return the vectors in the order asked, None where there is none. What is unsound is none, and is deleted.
+
+        `surely`: raise Retry or Unreachable where a cache that is away or damaged has misses otherwise.
+        """
         ...
 
     async def put(self, space: Space, vectors: Mapping[TextKey, bytes]) -> None:

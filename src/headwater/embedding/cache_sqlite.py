@@ -59,7 +59,7 @@ _MOVE = "UPDATE cache_entry SET key = (SELECT max(key) FROM cache_entry) + 1 WHE
 _EVICT = "DELETE FROM cache_entry WHERE key IN (SELECT key FROM cache_entry ORDER BY key LIMIT ?)"
 _FORGET = f"DELETE FROM cache_entry WHERE digest = ? AND {_TENANT}"
 _HOLDS = "SELECT EXISTS (SELECT 1 FROM cache_held)"
-_HELD_TOKENS = "SELECT coalesce(sum(tokens), 0) FROM cache_held"
+_HELD_TOKENS = "SELECT coalesce(sum(tokens), 0) FROM cache_held WHERE stream = ?"
 _FIND_HELD = "SELECT key, CAST(sealed AS BLOB) FROM cache_held WHERE digest = ? AND space = ?"
 _REPLACED = "DELETE FROM cache_held WHERE document = ? AND stream = ? AND space = ? AND digest = ?"
 _HOLD = "INSERT INTO cache_held (document, stream, space, digest, sealed, tokens) VALUES (?, ?, ?, ?, ?, ?)"
@@ -94,9 +94,12 @@ class SqliteCache:
     def __repr__(self) -> str:
         return f"SqliteCache({str(self._database.path)!r})"
 
-    async def get(self, space: Space, texts: Sequence[TextKey]) -> list[bytes | None]:
+    async def get(self, space: Space, texts: Sequence[TextKey], *, surely: bool = False) -> list[bytes | None]:
+        def look() -> Awaitable[_Found]:
+            return self._database.read(lambda it: self._look(it, space, texts))
+
         nothing = _Found([None] * len(texts), [], [], [])
-        found = await self._tried(lambda: self._database.read(lambda it: self._look(it, space, texts)), nothing)
+        found = await (self._surely(look) if surely else self._tried(look, nothing))
         if found.unsound or found.old or found.spoilt:
             await self._tried(lambda: self._database.write(lambda it: _tidy(it, found)), None)
         return found.vectors
@@ -143,9 +146,13 @@ class SqliteCache:
         tokens = await self._surely(lambda: self._database.write(lambda it: [_told(it, owner) for owner in found]))
         return {names[owner[0]]: count for owner, count in zip(found, tokens, strict=True) if count is not None}
 
-    async def held_tokens(self) -> int:
-        """Return what was paid for all that is held: it is in no ledger yet."""
-        return await self._surely(lambda: self._database.read(lambda it: int(it.execute(_HELD_TOKENS).fetchone()[0])))
+    async def held_tokens(self, streams: Sequence[str]) -> int:
+        """Return what was paid for all that is held for these streams: it is in no ledger yet."""
+
+        def tokens(connection: sqlite3.Connection) -> int:
+            return sum(connection.execute(_HELD_TOKENS, (stream,)).fetchone()[0] for stream in streams)
+
+        return await self._surely(lambda: self._database.read(tokens))
 
     async def close(self) -> None:
         await self._database.close()

@@ -63,6 +63,9 @@ class Gateway:
         """What the model is."""
         return self._courier.model
 
+    async def ensure(self) -> None:
+        """Raise Halt where vectors of this model must not be written, wherever they come from. Here: never."""
+
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         """Embed all, and say what that cost. Waits out outages.
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from headwater.clock import Clock
-from headwater.embedding.cache import Kept
+from headwater.embedding.cache import UNCLAIMED, Kept
 from headwater.embedding.gateway import Gateway
 from headwater.embedding.orders import Refused
 from headwater.engine.commit import Positions
@@ -75,8 +75,9 @@ class Applier:
         while pending:
             await self._round(pending)
             pending = [job for job in pending if job.left]
-        # Whatever became of them, for a crash after a write leaves a repetition. What cannot be read fails no work.
-        with suppress(Unreachable):
+        # Whatever became of them, for a crash after a write leaves a repetition. A cache that is away holds up no work:
+        # the document's next change releases, or the next prefetch.
+        with suppress(Retry, Unreachable):
             await self._release(jobs)
         for job in jobs:
             if job.bought_ahead:
@@ -144,7 +145,10 @@ class Applier:
         held = await self._patience.call(lambda: self._index.vectors(list(texts))) if texts else {}
         missing = [digest for digest in texts if digest not in held]
         if self._kept is not None and missing:
-            held = {**held, **await self._kept.get({digest: texts[digest] for digest in missing})}
+            bought = await self._kept.get({digest: texts[digest] for digest in missing})
+            if bought:
+                await self._gateway.ensure()
+            held = {**held, **bought}
             missing = [digest for digest in missing if digest not in held]
         embedded = await self._gateway.embed([texts[digest] for digest in missing])
         self.usage += embedded.usage
@@ -192,7 +196,7 @@ class Applier:
         """Let go of what was bought ahead for documents. Its tokens count from now on."""
         if self._kept is None or not jobs:
             return
-        tokens = await self._patience.call(partial(self._kept.release, [job.id for job in jobs]))
+        tokens = await self._kept.release([UNCLAIMED, *(job.id for job in jobs)])
         for job in jobs:
             job.bought_ahead += tokens.get(job.id, 0)
         total = sum(tokens.values())
@@ -216,7 +220,7 @@ class Applier:
             stored = [job.stored for job in gone if job.stored is not None]
             forget = partial(self._kept.forget, [ref.digest for it in stored for ref in it.chunks])
             await self._patience.call(forget)
-            await self._release(gone)
+            await self._patience.call(partial(self._release, gone))
 
         async def once() -> list[Answer]:
             positions = self._positions.assuming(finished)

@@ -1,7 +1,8 @@
 """What a stream's documents need that is nowhere yet: a walk through the log, held against the index and the cache.
 
-Only the newest change of a document counts. Two passes: one finds it, keeping of each document no more than where it
-lies; the other derives it. A change that cannot be derived needs nothing.
+Only the newest change of a document counts that is not among the dead letters. Two passes: one finds it, keeping of
+each document no more than where it lies; the other derives it. What the worker would do about it is decided by its own
+functions.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from typing import NamedTuple
 import msgspec
 
 from headwater.embedding.cache import Cache, Space, key_of
+from headwater.engine.apply import screen
 from headwater.engine.ordering import Waiting
-from headwater.engine.plan import draft
-from headwater.errors import Reject
+from headwater.engine.plan import Derive, draft, plan
+from headwater.engine.verification import BURIED
 from headwater.indexes.port import IndexWriter
-from headwater.log.port import LogHistory
-from headwater.model.change import Change, Op, Record
+from headwater.log.port import Ledger, LogHistory
+from headwater.model.change import Change, Record
 from headwater.model.document import Recipe
 from headwater.model.manifest import Manifest
 from headwater.model.registry import Epoch
@@ -31,6 +33,7 @@ class Stock(msgspec.Struct, frozen=True):
 
     stream: str
     history: LogHistory
+    ledger: Ledger
     epochs: tuple[Epoch, ...]
     decode: Callable[[Record, tuple[Epoch, ...]], Waiting]
     recipe: Recipe
@@ -55,7 +58,7 @@ class _Newest(NamedTuple):
 
 
 async def needs(stock: Stock) -> AsyncIterator[Page]:
-    """Yield all documents, in pages. Raise Retry when a dependency is away."""
+    """Yield all documents, in pages. Raise Retry when a dependency is away, Unreachable when one cannot be used."""
     marks = await stock.history.watermarks()
     bounds = {partition: (it.low, it.high) for partition, it in marks.items()}
     newest = await _newest(stock, bounds)
@@ -77,23 +80,19 @@ async def needs(stock: Stock) -> AsyncIterator[Page]:
 
 async def _newest(stock: Stock, bounds: Mapping[int, tuple[int, int]]) -> dict[str, _Newest]:
     newest: dict[str, _Newest] = {}
+    buried = {(letter.document, letter.version) for letter in await stock.ledger.dead(BURIED)}
     for partition, (low, high) in bounds.items():
         async for record in stock.history.read(partition, low, high):
-            change = stock.decode(record, stock.epochs)
+            change, removes = screen(stock.recipe, stock.decode(record, stock.epochs))
+            if (change.id, change.version) in buried:
+                continue
             known = newest.get(change.id)
             order = compare(change.version, known.version) if known else 1
-            live = isinstance(change, Change) and change.op is not Op.DELETE and _passes(stock.recipe, change)
+            live = isinstance(change, Change) and not removes
             # Copies may repeat a version; at an equal one a removal wins.
             if order > 0 or (order == 0 and not live):
                 newest[change.id] = _Newest(change.version, change.place, live)
     return newest
-
-
-def _passes(recipe: Recipe, change: Change) -> bool:
-    try:
-        return recipe.passes(change)
-    except Reject:
-        return False
 
 
 async def _page(stock: Stock, changes: list[Change]) -> Page:
@@ -102,14 +101,14 @@ async def _page(stock: Stock, changes: list[Change]) -> Page:
     needed: dict[str, dict[bytes, str]] = {}
     for change in changes:
         stored = manifests.get(change.id)
-        if stored is not None and compare(stored.version, change.version) >= 0:
+        if not isinstance(plan(change, stored, stock.recipe.number, 0, passes=True), Derive):
             settled.append(change.id)
         elif texts := _texts(stock.recipe, change, stored):
             needed[change.id] = texts
     texts = {key: text for of_one in needed.values() for key, text in of_one.items()}
     there = set(await stock.index.vectors(list(texts))) if stock.index and texts else set()
     missing = {key: text for key, text in texts.items() if key not in there}
-    kept = await stock.cache.get(stock.space, [key_of(text) for text in missing.values()])
+    kept = await stock.cache.get(stock.space, [key_of(text) for text in missing.values()], surely=True)
     there.update(key for key, vector in zip(missing, kept, strict=True) if vector is not None)
     left = {id_: {key: text for key, text in of_one.items() if key not in there} for id_, of_one in needed.items()}
     return Page(settled, {id_: of_one for id_, of_one in left.items() if of_one})
@@ -118,7 +117,7 @@ async def _page(stock: Stock, changes: list[Change]) -> Page:
 def _texts(recipe: Recipe, change: Change, stored: Manifest | None) -> dict[bytes, str]:
     try:
         derived = recipe.derive(change)
-    except Reject:
+    except Exception:  # noqa: BLE001 (the worker makes a dead letter of it, and says why)
         return {}
     drafted = draft(change, stored, derived, recipe.number, 0)
     # What holds nothing but space has a vector without a model.

@@ -5,7 +5,7 @@ It goes in turns. Each takes in what jobs have brought, walks through the log, a
 document, what its newest change needs; what is in no job yet is handed in. The last turn is one that finds nothing to
 do. Who is killed on the way loses nothing: the service knows the jobs, and what was handed in tells what they are for.
 
-A text that is refused, cut or not answered is left to the worker, which finds out who is to blame.
+A text that is refused or not answered is left to the worker, which finds out who is to blame.
 """
 
 from __future__ import annotations
@@ -14,22 +14,20 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import NamedTuple
 
 import msgspec
 
 from headwater.embedding.answers import check
 from headwater.embedding.batches import Batches, BatchJob, JobState
-from headwater.embedding.cache import Held, key_of
-from headwater.embedding.estimate import AROUND
-from headwater.embedding.port import Count, Embedder
+from headwater.embedding.cache import UNCLAIMED, Held, TextKey, key_of
+from headwater.embedding.port import PROBE, Embedder
 from headwater.embedding.witness import DRIFT, cosine, drifted
+from headwater.engine.jobs import Jobs, most_tokens
 from headwater.engine.needs import Page, Stock, needs
-from headwater.errors import Reject, Retry, Unreachable
+from headwater.engine.watch import cache_drift, same_as_cached
+from headwater.errors import Reject, Retry
 from headwater.model.change import digest
 
-#: So many jobs are under way at most. What one holds is what the service says, so this bounds what is remembered.
-JOBS_AT_ONCE = 8
 #: Of so many jobs the answers are taken in at once: they are in memory until they are held.
 TAKEN_AT_ONCE = 2
 #: What a call takes of a job's file beside its text.
@@ -41,8 +39,8 @@ _COMPARED = 8
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """What a turn found and did. `documents` need `texts`, each its own: of these `under_way` are in jobs, `refused`
     were refused, and `left` are in no job: there was no room, or nobody can pay for them. `held` were taken in, and are
-    not among the texts. `tokens` is what was counted for those; `ahead` is what the texts have that are not refused,
-    from above where the tokenizer is not known.
+    not among the texts. `tokens` is what was counted for those; `ahead` is what the texts have at most that are not
+    refused.
     """
 
     documents: int = 0
@@ -55,17 +53,10 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     ahead: int = 0
 
 
-class _Job(NamedTuple):
-    """What is in a job: the digests of its texts, and how many tokens they have."""
-
-    digests: frozenset[bytes]
-    tokens: int
-
-
 class Prefetcher:
-    """Prefetches for one stream. `label` names its jobs; one process at a time may use it.
-
-    `affords` is asked before a job is handed in, with its tokens and those of the jobs under way.
+    """Prefetches for one stream. `label` names its jobs, `others` those of the streams that use the same account; one
+    process at a time may use it. `affords` is asked before a job is handed in, with the tokens of all that is under
+    way, and its own.
     """
 
     def __init__(
@@ -75,88 +66,73 @@ class Prefetcher:
         batches: Batches,
         *,
         label: str,
+        others: Sequence[str],
         affords: Callable[[int], Awaitable[bool]],
     ) -> None:
         self._stock = stock
         self._embedder = embedder
         self._model = embedder.describe()
-        self._counts: Count | None = getattr(embedder, "count", None)
         self._batches = batches
-        self._label = label
+        self._jobs = Jobs(batches, label, others, self._model.name)
         self._affords = affords
-        self._known: dict[str, _Job] = {}  # the jobs under way
         self._refused: set[bytes] = set()
-        self._at_once = JOBS_AT_ONCE
-        limits = batches.limits()
-        self._texts = min(limits.texts, limits.calls)
-        self._bytes = limits.bytes
 
     def __repr__(self) -> str:
-        return f"Prefetcher({self._stock.stream!r}, {len(self._known)} jobs under way)"
-
-    async def jobs(self) -> list[BatchJob]:
-        """Ask for the jobs."""
-        return await self._batches.jobs(self._label)
+        return f"Prefetcher({self._stock.stream!r}, {self.working} jobs under way)"
 
     @property
     def working(self) -> int:
         """How many jobs were under way at the end of the last turn."""
-        return len(self._known)
+        return len(self._jobs)
+
+    async def jobs(self) -> list[BatchJob]:
+        """Ask for the jobs."""
+        return await self._jobs.list()
 
     async def look(self) -> Turn:
         """Find what is needed, and change nothing."""
-        await self._learn(await self.jobs(), [])
+        await self._jobs.know(await self.jobs())
         return await self._walk(None)
 
     async def turn(self) -> Turn:
         """Take in what jobs have brought, and hand in what is needed. To be repeated when it raises Retry.
 
-        Raise Unreachable when the service does not take jobs, Halt when another model answers them.
+        Raise Unreachable when the service does not take jobs, Halt when another model answers.
         """
+        await self._witness()
         jobs = await self.jobs()
         ended = [job for job in jobs if job.state is JobState.ENDED][:TAKEN_AT_ONCE]
-        await self._learn(jobs, ended)
+        await self._jobs.know(jobs, ended)
+        await self._jobs.mend(jobs)
         brought: dict[bytes, Held] = {}
         for job in ended:
             brought.update(await self._take(job))
         found = await self._walk(brought)
+        # Paid for, and nobody needs it any more.
+        await self._owe(sum(it.tokens for it in brought.values()), [job.id for job in ended])
         for job in ended:
             await self._batches.discard(job.id)
         return found
 
+    # --- the model
+
+    async def _witness(self) -> None:
+        """Find out whether the model is the one that filled the cache."""
+        if not await same_as_cached(self._stock.cache, self._stock.space, await self._ask(PROBE)):
+            raise cache_drift(self._model.name)
+
+    async def _ask(self, text: str) -> bytes:
+        (vector,) = check(await self._embedder.embed([text]), 1, self._model.name, self._model.dimensions)
+        return vector
+
+    async def _compared(self, brought: Mapping[str, Held]) -> bool:
+        """Tell whether the model, asked for one of the texts now, answers what the job brought."""
+        for text, held in islice(brought.items(), _COMPARED):
+            with suppress(Reject):
+                return cosine(await self._ask(text), held.vector) >= DRIFT
+        return not brought
+
     # --- jobs
-
-    async def _learn(self, jobs: Sequence[BatchJob], ended: Sequence[BatchJob]) -> None:
-        """Know what is under way, the `ended` ones apart, and why a job was refused."""
-        taken = [job for job in jobs if job.state is not JobState.REFUSED]
-        for job in jobs:
-            if job.state is JobState.REFUSED:
-                await self._batches.discard(job.id)
-                if not job.full:
-                    cure = "`headwater run` embeds without it"
-                    raise Unreachable(self._model.name, f"it refuses a batch: {job.reason}", cure)
-                self._make_room(len(taken))
-        under_way = [job for job in taken if job not in ended]
-        for job in under_way:
-            if job.id not in self._known:
-                calls = await self._batches.texts(job.id)
-                self._known[job.id] = self._job([text for call in calls for text in call])
-        self._known = {job.id: self._known[job.id] for job in under_way}
-
-    def _make_room(self, taken: int) -> None:
-        """The service has no room for so much: fewer jobs, and smaller ones if it has none for a single one."""
-        if not taken and self._texts == 1:
-            cause = "it has no room for a batch of a single text"
-            raise Unreachable(self._model.name, cause, "Ask the service for a higher limit")
-        self._at_once = max(1, taken)
-        if not taken:
-            self._texts //= 2
-
-    def _job(self, texts: Sequence[str]) -> _Job:
-        return _Job(frozenset(map(digest, texts)), sum(map(self._tokens, texts)))
-
-    def _tokens(self, text: str) -> int:
-        return self._counts(text) if self._counts else len(text.encode("utf-8", "surrogatepass")) + AROUND
 
     async def _take(self, job: BatchJob) -> dict[bytes, Held]:
         """Return what a job brought, by the digests of its texts. What was not done is as if it had not been asked for.
@@ -173,8 +149,6 @@ class Prefetcher:
                 if isinstance(answer, str):
                     raise Reject(answer)
                 vectors = check(answer, len(texts), self._model.name, self._model.dimensions)
-                if self._counts and answer.tokens + AROUND * len(texts) < sum(map(self._counts, texts)):
-                    raise Reject("it was cut")
             except (Reject, Retry):
                 self._refused.update(map(digest, texts))
             else:
@@ -185,26 +159,16 @@ class Prefetcher:
             raise drifted(self._model.name)
         return {held.text.digest: held for held in brought.values()}
 
-    async def _compared(self, brought: Mapping[str, Held]) -> bool:
-        """Tell whether the model, asked for one of the texts now, answers what the job brought."""
-        for text, held in islice(brought.items(), _COMPARED):
-            with suppress(Reject):
-                answer = await self._embedder.embed([text])
-                (vector,) = check(answer, 1, self._model.name, self._model.dimensions)
-                return cosine(vector, held.vector) >= DRIFT
-        return not brought
-
-    async def _hand_in(self, basket: _Basket) -> Counter[str]:
+    async def _hand_in(self, basket: _Basket, brought: Mapping[bytes, Held]) -> Counter[str]:
         """Hand in what is in the basket, unless there is no room for a job more or nobody can pay for it. Empty it, and
         tell whether that is under way or left.
         """
-        wanted, texts = basket.wanted, basket.empty()
-        job = self._job(texts)
-        under_way = sum(it.tokens for it in self._known.values())
-        if not texts or len(self._known) >= self._at_once or not await self._affords(under_way + job.tokens):
+        tokens, wanted, texts = basket.tokens, basket.wanted, basket.empty()
+        # What was brought is in no job any more, and not all of it is held yet.
+        spent = self._jobs.tokens + sum(it.tokens for it in brought.values())
+        if not texts or not self._jobs.has_room or not await self._affords(spent + tokens):
             return Counter(left=wanted)
-        made = await self._batches.submit(self._label, [[text] for text in texts])
-        self._known[made.id] = job
+        await self._jobs.submit(texts)
         return Counter(under_way=wanted)
 
     # --- documents
@@ -212,7 +176,7 @@ class Prefetcher:
     async def _walk(self, brought: dict[bytes, Held] | None) -> Turn:
         """Go through the documents: hold what was brought, and hand in what is in no job yet. None: only look."""
         found = Counter[str]()
-        basket = _Basket(self._texts, self._bytes)
+        basket = _Basket(self._jobs.texts, self._jobs.bytes)
         async for page in needs(self._stock):
             if brought is not None:
                 found += await self._hold(page, brought)
@@ -221,26 +185,30 @@ class Prefetcher:
                 found["documents"] += bool(texts)
                 found["texts"] += len(texts)
                 for key, text in texts.items():
-                    if key in self._refused:
-                        found["refused"] += 1
-                        continue
-                    found["ahead"] += self._tokens(text)
-                    if any(key in job.digests for job in self._known.values()):
-                        found["under_way"] += 1
-                        continue
-                    if brought is None:
-                        found["left"] += 1
-                        continue
-                    if basket.is_full_with(text):
-                        found += await self._hand_in(basket)
-                    basket.add(key, text)
-        found += await self._hand_in(basket)
+                    found += await self._want(key, text, basket, brought)
+        found += await self._hand_in(basket, brought or {})
         return Turn(**found)
+
+    async def _want(self, key: bytes, text: str, basket: _Basket, brought: Mapping[bytes, Held] | None) -> Counter[str]:
+        """See that a text is bought; tell what becomes of it, or of what had to make room for it."""
+        if key in self._refused:
+            return Counter(refused=1)
+        found = Counter(ahead=most_tokens(text))
+        if key in self._jobs:
+            found["under_way"] += 1
+        elif brought is None:
+            found["left"] += 1
+        else:
+            if basket.is_full_with(text):
+                found += await self._hand_in(basket, brought)
+            basket.add(key, text)
+        return found
 
     async def _hold(self, page: Page, brought: dict[bytes, Held]) -> Counter[str]:
         """Hold what was brought for documents that need it, and nothing for those that need nothing more."""
         stock = self._stock
-        await stock.cache.release(stock.space.tenant, stock.stream, page.settled)
+        released = await stock.cache.release(stock.space.tenant, stock.stream, page.settled)
+        await self._owe(sum(released.values()), sorted(released))
         held: dict[str, list[Held]] = {}
         for id_, texts in page.needed.items():
             for key in texts.keys() & brought.keys():
@@ -252,6 +220,13 @@ class Prefetcher:
         all_of_it = [it for of_one in held.values() for it in of_one]
         return Counter(held=len(all_of_it), tokens=sum(it.tokens for it in all_of_it))
 
+    async def _owe(self, tokens: int, of: Sequence[str]) -> None:
+        """Have the worker bill what was paid for and belongs to no document any more."""
+        if tokens:
+            stock = self._stock
+            nothing = Held(TextKey(digest(repr(of)), 0), bytes(4 * stock.space.dimensions), tokens)
+            await stock.cache.hold(stock.space, stock.stream, {UNCLAIMED: [nothing]})
+
 
 class _Basket:
     """Different texts that go into one job: at most so many, of so many bytes in JSON."""
@@ -262,6 +237,7 @@ class _Basket:
         self._bytes = 0
         self._texts: dict[bytes, str] = {}
         self.wanted = 0  # with those that several documents need
+        self.tokens = 0
 
     def is_full_with(self, text: str) -> bool:
         """Tell whether another text is one too many. The first one never is."""
@@ -274,10 +250,12 @@ class _Basket:
         if key not in self._texts:
             self._texts[key] = text
             self._bytes += _bytes(text)
+            self.tokens += most_tokens(text)
 
     def empty(self) -> list[str]:
         """Take all out."""
-        texts, self._texts, self._bytes, self.wanted = list(self._texts.values()), {}, 0, 0
+        texts, self._texts = list(self._texts.values()), {}
+        self._bytes = self.wanted = self.tokens = 0
         return texts
 
 

@@ -36,7 +36,8 @@ from headwater.model.version import Place, Version, compare
 TOLD = 100
 
 _PAGE = 128
-_BURIED = frozenset({DeadState.OPEN, DeadState.RETRYING, DeadState.DISCARDED})
+#: The states of dead letters whose changes count no more: an older one of their document may.
+BURIED = frozenset({DeadState.OPEN, DeadState.RETRYING, DeadState.DISCARDED})
 #: They end a document at the version that it has, so the log's newest change may well be an upsert.
 _ENDING = frozenset({Cause.POLICY, Cause.SWEEP, Cause.RETENTION, Cause.TAKE_OVER})
 
@@ -225,7 +226,7 @@ class Survey:
                 "the registry", f"it does not know stream {subject.stream!r}", "Run `headwater run` first"
             )
         # Read behind the frontier, so that what was committed as dead is known to be.
-        letters = await subject.ledger.dead(_BURIED)
+        letters = await subject.ledger.dead(BURIED)
         buried = {(letter.document, letter.version) for letter in letters}
         starts = {at: max(self._read.get(at, 0), marks.low) for at, marks in self._marks.items()}
         for partition, start in starts.items():

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from headwater.clock import Clock
+from headwater.embedding.cache import Cache, Space, key_of
 from headwater.embedding.gateway import Embeddings, Gateway
 from headwater.embedding.lanes import Lane
 from headwater.embedding.orders import Refused
+from headwater.embedding.port import PROBE
 from headwater.embedding.witness import DRIFT, DRIFT_CURE, PROBES, TAIL, cosine, encode, likeness, tail_pair
 from headwater.engine.stream import StreamPorts
 from headwater.errors import Halt
@@ -72,6 +74,7 @@ class ModelWitness:
         Raise Halt("model-drift") when they are another model's.
         """
         if probes:
+            await self._compare_cached(probes[PROBES.index(PROBE)])
             ports, packed = self._ports, encode(probes)
             kept = await self._patience.call(
                 lambda: ports.catalogue.keep_probes(ports.name, ports.generation, packed),
@@ -80,6 +83,14 @@ class ModelWitness:
             if alike < DRIFT:
                 raise await self._drift(alike)
         self._passed = True
+
+    async def _compare_cached(self, probe: bytes) -> None:
+        ports, model = self._ports, self._ports.courier.model
+        if ports.cache is None or not probe:
+            return
+        space = Space(ports.tenant, model.fingerprint, model.dimensions)
+        if not await same_as_cached(ports.cache, space, probe):
+            raise cache_drift(model.name)
 
     async def _drift(self, alike: float) -> Halt:
         ports = self._ports
@@ -102,7 +113,29 @@ class WatchedGateway(Gateway):
         super().__init__(ports.courier, ports.name, patience, when_too_long=ports.when_too_long)
         self._witness = witness
 
+    async def ensure(self) -> None:
+        await self._witness.ensure()
+
     async def embed(self, texts: Sequence[str]) -> Embeddings:
         if texts:
-            await self._witness.ensure()
+            await self.ensure()
         return await super().embed(texts)
+
+
+async def same_as_cached(cache: Cache, space: Space, probe: bytes) -> bool:
+    """Tell whether the model that answers `probe` for PROBE is the one that filled the cache. The first one is."""
+    (known,) = await cache.get(space, [key_of(PROBE)])
+    if known is None:
+        await cache.put(space, {key_of(PROBE): probe})
+        return True
+    return cosine(known, probe) >= DRIFT
+
+
+def cache_drift(name: str) -> Halt:
+    """Return what ends whoever would use a cache beside another model than it was filled by."""
+    return Halt(
+        "model-drift",
+        f"{name} is not the model that the cache was filled by: another one stands behind the name now. "
+        "Nothing more is written",
+        DRIFT_CURE,
+    )

@@ -335,7 +335,7 @@ def learn_anew(consumer: Consumer, topic: str) -> bool:
 
 def bounds(consumer: Consumer, place: TopicPartition, trouble: Trouble, clock: Clock) -> tuple[int, int]:
     """Return the first offset that a partition keeps, and where what was committed to it ends. Waits up to
-    REQUEST_S.
+    REQUEST_S, and MISSING_S more for brokers that came back.
     """
 
     def look() -> tuple[int, int]:
@@ -349,7 +349,7 @@ def standing(
     consumer: Consumer, places: list[TopicPartition], trouble: Trouble, clock: Clock
 ) -> dict[int, TopicPartition]:
     """Return what the consumer's group has committed in these places of one topic, for each partition where it has.
-    Waits up to REQUEST_S.
+    Waits as `bounds` does.
 
     AdminClient has a call for it, which must not be used: when the group's coordinator has moved, librdkafka 2.16
     follows a null pointer in it, and the process is gone.

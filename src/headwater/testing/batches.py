@@ -27,8 +27,8 @@ class MemoryBatches:
 
     What the service does is set, at any time: `takes_s`, how long a job takes that is handed in from now on. `room`,
     how many jobs may be under way before the next one is refused for that. `refusal`, for which every job is refused.
-    `refused`, texts whose calls it refuses, and why. `answered`, how many calls of a job it does before its time is
-    over; None: all.
+    `hidden`: it lists no job. `refused`, texts whose calls it refuses, and why. `answered`, how many calls of a job it
+    does before its time is over; None: all.
 
     `paid` counts the texts of the calls that it answered with vectors, `handed_in` the jobs. `jobs_held` tells how many
     were not discarded.
@@ -45,6 +45,7 @@ class MemoryBatches:
         self.refusal = ""
         self.refused: dict[str, str] = {}
         self.answered: int | None = None
+        self.hidden = False
         self.paid: Counter[str] = Counter()
 
     def limits(self) -> BatchLimits:
@@ -77,6 +78,8 @@ class MemoryBatches:
         return self._told(name, job)
 
     async def jobs(self, label: str) -> list[BatchJob]:
+        if self.hidden:
+            return []
         return [self._told(name, job) for name, job in self._jobs.items() if job.label == label]
 
     async def texts(self, job: str) -> list[list[str]]:

@@ -228,8 +228,9 @@ async def test_what_cannot_be_read_stops_deletes_and_nothing_else(world: World) 
 
 
 @played
-async def test_what_is_away_for_a_while_is_waited_for(world: World) -> None:
-    await world.hold("a")
+async def test_a_cache_that_is_away_holds_up_deletes_alone(world: World) -> None:
+    """What was held is let go of and billed when the document comes up again."""
+    await world.hold("a", "b")
     attempts = count()
 
     async def locked(name: str, verb: Way) -> Any:
@@ -239,8 +240,14 @@ async def test_what_is_away_for_a_while_is_waited_for(world: World) -> None:
 
     cache, world.cache = world.cache, Failing(world.cache, frozenset({"release"}), locked)
     (receipt,) = await world.settle((1, upsert("a", "ahead", 1)))
-    assert (next(attempts), receipt.counts.tokens) == (3, TOKENS)
+    assert (next(attempts), receipt.counts.tokens) == (1, 0)
+    attempts = count()
+    (receipt,) = await world.settle((2, delete("b", 1)))
+    assert next(attempts) > 2  # it was waited for
     world.cache = cache
+    (receipt,) = await world.settle((3, upsert("a", "ahead of all", 2)))
+    assert receipt.counts.tokens >= TOKENS
+    assert await world.held("a", "b") == {}
 
 
 HISTORY = (

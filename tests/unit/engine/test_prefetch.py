@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from headwater.clock import SystemClock, SystemDice, SystemIds
@@ -16,14 +17,15 @@ from headwater.embedding.batches import BatchLimits
 from headwater.embedding.cache import Held, Space, key_of
 from headwater.embedding.cache_sqlite import SqliteCache
 from headwater.embedding.courier import Courier
-from headwater.embedding.port import Embedded, Purpose
+from headwater.embedding.port import PROBE, Embedded, Purpose
 from headwater.embedding.providers.hash import HashEmbedder
+from headwater.engine.jobs import JOBS_AT_ONCE, UNLISTED
 from headwater.engine.needs import Stock
-from headwater.engine.prefetch import JOBS_AT_ONCE, Prefetcher
+from headwater.engine.prefetch import Prefetcher
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import Machine, StreamWorker
 from headwater.engine.verification import Subject, verify
-from headwater.errors import Halt, Unreachable
+from headwater.errors import Halt, Reject, Unreachable
 from headwater.indexes.memory import MemoryCatalogue, MemoryIndexReader, MemoryIndexWriter, MemoryTables
 from headwater.log.codecs.json import decode, delete, upsert
 from headwater.log.memory import MemoryLog
@@ -41,13 +43,17 @@ class Paid:
     def __init__(self) -> None:
         self.inner = HashEmbedder(dimensions=8)
         self.texts: Counter[str] = Counter()
+        self.poison = ""
+        self.witnessed = False
 
     async def open(self) -> None: ...
 
     def describe(self) -> Any:
-        return self.inner.describe()
+        return msgspec.structs.replace(self.inner.describe(), witnessed=self.witnessed)
 
     async def embed(self, texts: Sequence[str], purpose: Purpose = Purpose.DOCUMENT) -> Embedded:
+        if self.poison and any(self.poison in text for text in texts):
+            raise Reject("it cannot be embedded")
         self.texts.update(texts)
         return await self.inner.embed(texts, purpose)
 
@@ -88,6 +94,7 @@ class World:
         stock = Stock(
             stream=STREAM,
             history=self.log.history(STREAM, STREAM, 1),
+            ledger=self.log.ledger(STREAM, 1),
             epochs=state.epochs or ANY_EPOCH,
             decode=decode,
             recipe=self.recipe,
@@ -100,7 +107,7 @@ class World:
         async def affords(tokens: int) -> bool:
             return tokens <= self.budget
 
-        return Prefetcher(stock, asked, self.batches, label="ours", affords=affords)
+        return Prefetcher(stock, asked, self.batches, label="ours", others=["theirs"], affords=affords)
 
     async def prefetch(self) -> None:
         """As the command does: until a turn finds nothing to do."""
@@ -131,6 +138,9 @@ class World:
         machine = Machine(self.clock, dice, SystemIds(), offload, lambda _event, _fields: None)
         await StreamWorker(ports, machine).run(once=True)
         await ports.courier.close()
+
+    async def billed(self) -> int:
+        return (await self.log.ledger(STREAM, 1).totals()).usage.batch_tokens
 
     async def true(self) -> bool:
         subject = Subject(
@@ -181,9 +191,12 @@ def test_a_document_that_goes_before_the_worker_saw_it_leaves_nothing_held(tmp_p
         await world.publish(a=None)
         await world.run()
         assert await world.held("a", "b") == {}
+        vector = (await world.model.inner.embed(["a secret that is taken back"])).vectors.tobytes()
+        assert not any(vector in file.read_bytes() for file in tmp_path.iterdir())
+        kept = (await world.model.inner.embed(["it stays"])).vectors.tobytes()
+        assert not any(kept in file.read_bytes() for file in tmp_path.glob("*.db"))  # it is in the index alone
 
     play(tmp_path, story)
-    assert len(list(tmp_path.iterdir())) >= 1
 
 
 def test_what_a_worker_was_faster_than_is_let_go(tmp_path: Path) -> None:
@@ -271,7 +284,7 @@ def test_a_service_that_has_no_room_at_all_or_takes_nothing_says_so(tmp_path: Pa
     async def full(world: World) -> None:
         world.batches.room = 0
         await world.publish(a="a note", b="two notes", c="three notes")
-        with pytest.raises(Unreachable, match="no room"):
+        with pytest.raises(Unreachable, match="queue is full"):
             await world.prefetch()
 
     async def refusing(world: World) -> None:
@@ -307,6 +320,107 @@ def test_only_what_can_be_paid_for_is_handed_in(tmp_path: Path) -> None:
         assert found.left >= 6
 
     play(tmp_path, story, BatchLimits(calls=2, texts=2, bytes=1 << 20))
+
+
+def test_one_look_at_many_refusals_makes_jobs_smaller_once_and_they_grow_again(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.batches.takes_s = 3600
+        await world.publish(**{f"n{at}": f"note number {at}" for at in range(100)})
+        prefetcher = await world.prefetcher()
+        world.batches.room = 0
+        await prefetcher.turn()  # all that it hands in is refused
+        world.batches.room = None
+        assert (await prefetcher.turn()).under_way == 8  # one job, of half the size
+        world.batches.end_all()
+        assert (await prefetcher.turn()).under_way == 32  # two jobs, of the full size
+
+    play(tmp_path, story, BatchLimits(calls=16, texts=16, bytes=1 << 20))
+
+
+def test_a_service_that_never_lists_what_it_took_is_given_up_and_gets_nothing_twice(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.batches.takes_s = 3600
+        await world.publish(a="a note")
+        prefetcher = await world.prefetcher()
+        world.batches.hidden = True
+        for _ in range(UNLISTED):
+            await prefetcher.turn()
+        with pytest.raises(Unreachable, match="does not list it"):
+            await prefetcher.turn()
+        assert (world.batches.handed_in, world.batches.jobs_held) == (1, 0)
+
+    play(tmp_path, story)
+
+
+def test_what_is_paid_for_is_billed_whatever_becomes_of_its_document(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        await world.publish(a="it is bought, and goes", b="it is bought, and is settled meanwhile")
+        world.batches.takes_s = 3600
+        await (await world.prefetcher()).turn()
+        await world.run()
+        world.batches.end_all()
+        world.batches.takes_s = 0
+        await world.publish(c="it is held, and goes", d="it stays")
+        await world.prefetch()
+        await world.publish(c=None)
+        await world.prefetch()
+        before = await world.billed()
+        await world.publish(e="whatever comes next")
+        await world.run()
+        held = ["it is bought, and goes", "it is bought, and is settled meanwhile", "it is held, and goes", "it stays"]
+        assert before == 0
+        assert await world.billed() == sum(len(text.split()) for text in held)
+
+    play(tmp_path, story)
+
+
+def test_a_document_in_the_dead_letters_needs_nothing(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        part = "The first part of it is good. "
+        long = part * 3 + "\n\npoison"
+        world.batches.refused = {part + "\n\npoison": "it cannot be embedded"}
+        world.model.poison = "poison"
+        await world.publish(a=long)
+        await world.prefetch()
+        await world.run()
+        paid = Counter(world.batches.paid)
+        assert list(paid) == [(part * 2).strip()]
+        await world.prefetch()
+        assert world.batches.paid == paid
+        assert await world.held("a") == {}
+
+    play(tmp_path, story)
+
+
+def test_a_model_that_was_swapped_before_it_was_asked_ahead_is_found_out_by_both(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.model.witnessed = True
+        await world.publish(a="a note")
+        await world.run()
+        world.other = Other(dimensions=8)
+        world.batches = MemoryBatches(world.other, world.clock)
+        await world.publish(b="another note")
+        with pytest.raises(Halt, match="cache was filled"):
+            await world.prefetch()
+        assert world.batches.handed_in == 0
+        # And where it could not be known: nothing was in the cache yet.
+        await world.cache.forget("", [key_of(PROBE).digest])
+        await world.prefetch()
+        await world.run()
+        assert "b" not in await MemoryIndexWriter(world.tables, STREAM, 1).manifests(["a", "b"])
+
+    play(tmp_path, story)
+
+
+def test_the_jobs_of_other_streams_of_the_account_are_paid_for_too(tmp_path: Path) -> None:
+    async def story(world: World) -> None:
+        world.batches.takes_s = 3600
+        await world.batches.submit("theirs", [["a rather long text that another stream has bought ahead"]])
+        world.budget = 60
+        await world.publish(a="a note that could be paid for alone")
+        assert (await (await world.prefetcher()).turn()).left == 1
+
+    play(tmp_path, story)
 
 
 def test_a_look_changes_nothing(tmp_path: Path) -> None:
