@@ -23,7 +23,7 @@ from headwater.observability.findings import Finding, Severity, sound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headwater.doctor.examination import Examination
+    from headwater.doctor.examination import Examination, Ways
     from headwater.doctor.kafka import Examination as KafkaExamination
     from headwater.log.codecs.schemas import SchemaRegistry
     from headwater.settings.kafka import RegistrySettings
@@ -48,9 +48,9 @@ def doctor(context: typer.Context, json: Json = False, config: Config = None) ->
 
 
 async def _doctor(config: Path, json: bool) -> int:
-    from headwater.doctor.examination import Ways, examine
+    from headwater.doctor.examination import examine
 
-    found = await examine(config, Ways(site_of, warnings_of, located, _kafka))
+    found = await examine(config, ways())
     if json:
         write_json({"ok": sound(found.findings), "findings": msgspec.to_builtins(found.findings)})
     else:
@@ -60,6 +60,13 @@ async def _doctor(config: Path, json: bool) -> int:
     if not found.reached:
         return Exit.DEPENDENCY
     return Exit.OK if sound(found.findings) else Exit.FAILED
+
+
+def ways() -> Ways:
+    """Return how the doctor comes to what it looks at."""
+    from headwater.doctor.examination import Ways
+
+    return Ways(site_of, warnings_of, located, _kafka)
 
 
 async def _kafka(site: Site) -> KafkaExamination:

@@ -7,13 +7,14 @@ changed. A model is asked for the vectors of fixed texts, and never for a docume
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from headwater.doctor.faults import FAULTS, Group, fault
-from headwater.doctor.files import FoundFile, judge_file, sound_file
+from headwater.doctor.files import FoundFile, Shape, judge_file, sound_file
 from headwater.doctor.files_look import look_at_file, named_files, open_to_others
 from headwater.doctor.machine import judge_machine
 from headwater.doctor.machine_look import look_at_machine
@@ -38,8 +39,7 @@ from headwater.embedding.witness import likeness
 from headwater.errors import HeadwaterError, Misconfigured, Retry, Unreachable
 from headwater.indexes.sqlite_schema import SCHEMA as INDEX
 from headwater.log.sqlite_schema import VERSION as LOG_VERSION
-from headwater.observability.findings import Finding, Severity, failure, in_order, warning
-from headwater.observability.findings import sound as sound_findings
+from headwater.observability.findings import Finding, Severity, failure, in_order, sound, warning
 from headwater.recipe.enrich import MAX_CONTEXT
 from headwater.recipe.options import Chunking
 from headwater.settings.failures import ConfigurationErrors
@@ -135,12 +135,13 @@ class _Examiner:
             self._models(),
             self._guarded(Group.LOG, "kafka", self._kafka),
         )
-        await self._guarded(Group.MACHINE, "machine", lambda: self._machine(folders))
+        await self._guarded(Group.MACHINE, "machine", partial(self._machine, folders))
         self._judge_sources(folders)
-        sound = self._judge_files(found)
+        self._judge_files(found)
+        files = {it.named.path: it for it in found}
         await asyncio.gather(
             *(
-                self._guarded(Group.STREAMS, name, lambda name=name: self._stream(name, outcomes.get(name), sound))  # type: ignore[misc]  # mypy cannot infer a default
+                self._guarded(Group.STREAMS, name, partial(self._stream, name, outcomes.get(name), files))
                 for name in self._site.streams
             )
         )
@@ -166,16 +167,14 @@ class _Examiner:
 
     async def _folders(self) -> list[FoundFolder]:
         looks = (
-            self._guarded(
-                Group.SOURCES, it.folder, lambda it=it: asyncio.to_thread(look_at_folder, it, self._site.clock)
-            )  # type: ignore[misc]  # mypy cannot infer a default
+            self._guarded(Group.SOURCES, it.folder, partial(asyncio.to_thread, look_at_folder, it, self._site.clock))
             for it in self._reads
         )
         return [it for it in await asyncio.gather(*looks) if it]
 
     async def _files(self) -> list[FoundFile]:
         looks = (
-            self._guarded(Group.FILES, it.path, lambda it=it: asyncio.to_thread(look_at_file, it, self._site.clock))  # type: ignore[misc]  # mypy cannot infer a default
+            self._guarded(Group.FILES, it.path, partial(asyncio.to_thread, look_at_file, it, self._site.clock))
             for it in named_files(self._site.settings)
         )
         return [it for it in await asyncio.gather(*looks) if it]
@@ -196,20 +195,20 @@ class _Examiner:
         """Ask each model once, however many streams share it; return what came of it by stream."""
         asked = self._asked()
         outcomes = await asyncio.gather(
-            *(
-                self._guarded(Group.MODELS, one.model, lambda one=one: ask_model(self._site, one))  # type: ignore[misc]  # mypy cannot infer a default
-                for one, _ in asked
-            )
+            *(self._guarded(Group.MODELS, one.model, partial(ask_model, self._site, one)) for one, _ in asked)
         )
-        by_stream = {}
+        by_stream: dict[str, Outcome] = {}
         for (one, streams), outcome in zip(asked, outcomes, strict=True):
-            if outcome is None:
-                continue
-            if isinstance(outcome.error, Misconfigured):
-                outcome = replace(outcome, error=self._ways.located(outcome.error, self._config))
-            self._out.note(Group.MODELS, judge_model(one, outcome))
-            by_stream |= dict.fromkeys(streams, outcome)
+            if outcome is not None:
+                self._out.note(Group.MODELS, judge_model(one, self._placed(outcome)))
+                by_stream |= dict.fromkeys(streams, outcome)
         return by_stream
+
+    def _placed(self, outcome: Outcome) -> Outcome:
+        """Add the place in the file to what a provider has against the settings."""
+        if not isinstance(outcome.error, Misconfigured):
+            return outcome
+        return replace(outcome, error=self._ways.located(outcome.error, self._config))
 
     def _asked(self) -> list[tuple[AskedModel, list[str]]]:
         groups: list[tuple[EmbedSettings, list[str]]] = []
@@ -232,8 +231,7 @@ class _Examiner:
             self._out.note(Group.SOURCES, judge_folder(it))
         self._out.note(Group.SOURCES, judge_places(self._reads, named_files(self._site.settings)))
 
-    def _judge_files(self, found: list[FoundFile]) -> set[str]:
-        """Judge the files; return those that may be asked."""
+    def _judge_files(self, found: list[FoundFile]) -> None:
         streams = self._site.settings.streams
         private = {it.stream for it in self._reads if not open_to_others(Path(it.folder))}
         for it in found:
@@ -243,25 +241,22 @@ class _Examiner:
                 if "index" not in it.named.roles or str(streams[name].index.path) == it.named.path
             ]
             self._out.note(Group.FILES, judge_file(it, _KNOWN, min(concerned, default="")))
-        return {it.named.path for it in found if sound_file(it, _KNOWN)}
 
     # --- what lies behind log, index and model
 
-    async def _stream(self, name: str, outcome: Outcome | None, sound: set[str]) -> None:
-        site, index = self._site, str(self._site.settings.streams[name].index.path)
-        log = site.settings.log
-        there = Path(index).exists()
-        if there and index not in sound:
+    async def _stream(self, name: str, outcome: Outcome | None, found: Mapping[str, FoundFile]) -> None:
+        site, log = self._site, self._site.settings.log
+        index = found.get(str(site.settings.streams[name].index.path))
+        if index is None or not (sound_file(index, _KNOWN) or index.shape is Shape.NOTHING):
             return  # what is wrong with it was said
         if isinstance(log, Store):
-            if not log.path.exists():
-                if there and await site.generations(name):
-                    self._out.note(Group.FILES, [fault("log-missing").found(str(log.path), index=index)])
+            file = found.get(str(log.path))
+            if file is not None and file.shape is Shape.NOTHING and await site.generations(name):
+                self._out.note(Group.FILES, [fault("log-missing").found(str(log.path), index=index.named.path)])
+            if file is None or not sound_file(file, _KNOWN):
                 return
-            if str(log.path) not in sound:
-                return
-        elif not sound_findings(self._out.found[Group.LOG]):
-            return
+        elif not sound(self._out.found[Group.LOG]):
+            return  # what is wrong with it stands in the way
         answers = outcome is not None and outcome.error is None
         self._out.note(Group.STREAMS, judge_stream(await look_at_stream(site, name, model_answers=answers)))
         if outcome is not None and outcome.probes and (kept := await site.probes(name)):

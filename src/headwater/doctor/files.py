@@ -46,29 +46,46 @@ class NamedFile:
 
 
 @dataclass(frozen=True)
+class FoundPlace:
+    """Where a file lies or shall lie. `free` are the bytes that are left on its disk, None without a folder.
+
+    `lockable`: the worker's lock beside it can be locked, or there is none yet.
+    """
+
+    there: bool = True
+    writable: bool = True
+    free: int | None = None
+    filesystem: str = ""
+    lockable: bool = True
+
+
+@dataclass(frozen=True)
+class FoundContent:
+    """What lies in a file: the schema versions of its parts. `foreign`: it is no database; `damage` is why it cannot be
+    trusted. `whole`: all of it was looked at.
+    """
+
+    parts: Mapping[str, int] = field(default_factory=dict)
+    foreign: bool = False
+    damage: str = ""
+    whole: bool = True
+
+
+@dataclass(frozen=True)
 class FoundFile:
     """A named file as it was found.
 
-    `free` are the bytes that are left on its disk, None without a folder. `parts` are the schema versions that it
-    carries. `damage` is why it cannot be trusted; `foreign`: it is no database. `exposed`: others on this machine may
-    come as far as to the file; `mode` is who may do what with it. `lockable`: so is the worker's lock, or there is none.
+    `mode` is who may do what with it, and `exposed` tells whether others on this machine may come as far as to it.
     """
 
     named: NamedFile
     shape: Shape
+    place: FoundPlace
     size: int = 0
-    folder_there: bool = True
-    folder_writable: bool = True
     usable: bool = True
-    free: int | None = None
-    filesystem: str = ""
     mode: int = 0o600
     exposed: bool = False
-    foreign: bool = False
-    damage: str = ""
-    parts: Mapping[str, int] = field(default_factory=dict)
-    lockable: bool = True
-    whole: bool = True
+    content: FoundContent = FoundContent()
 
 
 def judge_file(found: FoundFile, known: Mapping[str, int], private: str = "") -> Iterator[Finding]:
@@ -79,10 +96,10 @@ def judge_file(found: FoundFile, known: Mapping[str, int], private: str = "") ->
     words = {"role": named.role, "key": named.key, "folder": named.folder}
     fatal = list(_fatal(found, known, words))
     yield from fatal
-    if found.free is not None and found.free < max(LEAST_BYTES, found.size // 10):
-        yield fault("disk").found(named.path, free=_mebibytes(found.free))
-    if network_kind(found.filesystem):
-        yield fault("network-disk").found(named.path, kind=found.filesystem, **words)
+    if found.place.free is not None and found.place.free < max(LEAST_BYTES, found.size // 10):
+        yield fault("disk").found(named.path, free=_mebibytes(found.place.free))
+    if network_kind(found.place.filesystem):
+        yield fault("network-disk").found(named.path, kind=found.place.filesystem, **words)
     if found.shape is Shape.FILE and found.exposed:
         mode = f"{found.mode:03o}"
         if found.mode & _OTHERS_WRITE:
@@ -95,7 +112,7 @@ def judge_file(found: FoundFile, known: Mapping[str, int], private: str = "") ->
 
 def sound_file(found: FoundFile, known: Mapping[str, int]) -> bool:
     """Tell whether the file is there and what lies in it may be asked, without changing it."""
-    current = all(found.parts.get(part, version) == version for part, version in known.items())
+    current = all(found.content.parts.get(part, version) == version for part, version in known.items())
     return (
         found.shape is Shape.FILE and current and not any(_fatal(found, known, {"role": "", "key": "", "folder": ""}))
     )
@@ -103,32 +120,32 @@ def sound_file(found: FoundFile, known: Mapping[str, int]) -> bool:
 
 def _fatal(found: FoundFile, known: Mapping[str, int], words: Mapping[str, str]) -> Iterator[Finding]:
     path = found.named.path
-    if not found.folder_there:
+    if not found.place.there:
         yield fault("folder-missing").found(path, **words)
-    elif not found.folder_writable:
+    elif not found.place.writable:
         yield fault("folder-denied").found(path, **words)
     if found.shape is Shape.OTHER:
         yield fault("file-kind").found(path, **words)
     elif found.shape is Shape.FILE and not found.usable:
         yield fault("file-denied").found(path, **words)
-    elif found.foreign:
+    elif found.content.foreign:
         yield fault("file-foreign").found(path, **words)
-    elif found.damage:
+    elif found.content.damage:
         role = "log" if "log" in found.named.roles else found.named.roles[0]
-        yield fault("file-corrupt").found(path, cause=found.damage, cure=_CURES[role], **words)
-    for part, version in found.parts.items():
+        yield fault("file-corrupt").found(path, cause=found.content.damage, cure=_CURES[role], **words)
+    for part, version in found.content.parts.items():
         if version > known.get(part, version):
             yield fault("file-newer").found(path, found=version, known=known[part], **words)
-    if not found.lockable:
+    if not found.place.lockable:
         yield fault("lock").found(f"{path}.lock")
 
 
 def _told(found: FoundFile, known: Mapping[str, int]) -> str:
     if found.shape is Shape.NOTHING:
         return f"the {found.named.role} is not made yet: `headwater run` makes it"
-    older = any(version < known.get(part, version) for part, version in found.parts.items())
+    older = any(version < known.get(part, version) for part, version in found.content.parts.items())
     made = ", made by an older Headwater: the next `headwater run` brings it up to date" if older else ""
-    whole = "" if found.whole else ", too large to be looked through here"
+    whole = "" if found.content.whole else ", too large to be looked through here"
     return f"the {found.named.role}, {_mebibytes(found.size)}{made}{whole}"
 
 

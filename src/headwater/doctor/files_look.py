@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from headwater.clock import Clock
-from headwater.doctor.files import FoundFile, NamedFile, Shape
+from headwater.doctor.files import FoundContent, FoundFile, FoundPlace, NamedFile, Shape
 from headwater.doctor.machine import mounted_on
 from headwater.doctor.machine_look import mounts
 from headwater.settings.schema import Settings
@@ -43,36 +43,35 @@ def named_files(settings: Settings) -> list[NamedFile]:
 def look_at_file(named: NamedFile, clock: Clock) -> FoundFile:
     """Look at one. Blocks for a few seconds at most."""
     path = Path(named.path)
-    there = path.parent.is_dir()
-    place = {
-        "folder_there": there,
-        "folder_writable": there and os.access(path.parent, os.W_OK | os.X_OK),
-        "lockable": _lockable(path),
-    }
-    free = shutil.disk_usage(path.parent).free if there else None
-    kind = mounted_on(mounts(), os.path.realpath(path))
+    place = _place(path)
     try:
         state = path.stat()
     except OSError:
-        return FoundFile(named, Shape.NOTHING, free=free, filesystem=kind, **place)
+        return FoundFile(named, Shape.NOTHING, place)
     if not stat.S_ISREG(state.st_mode):
-        return FoundFile(named, Shape.OTHER, free=free, filesystem=kind, **place)
+        return FoundFile(named, Shape.OTHER, place)
     usable = os.access(path, os.R_OK | os.W_OK)
-    content = _Content(path, clock) if usable else None
     return FoundFile(
         named,
         Shape.FILE,
+        place,
         size=state.st_size,
         usable=usable,
-        free=free,
-        filesystem=kind,
         mode=stat.S_IMODE(state.st_mode),
         exposed=exposed(path.parent),
-        foreign=bool(content and content.foreign),
-        damage=content.damage if content else "",
-        parts=content.parts if content else {},
-        whole=not content or content.whole,
-        **place,
+        content=_content(path, clock) if usable else FoundContent(),
+    )
+
+
+def _place(path: Path) -> FoundPlace:
+    there = path.parent.is_dir()
+    lock = path.resolve().with_name(f"{path.resolve().name}.lock")
+    return FoundPlace(
+        there=there,
+        writable=there and os.access(path.parent, os.W_OK | os.X_OK),
+        free=shutil.disk_usage(path.parent).free if there else None,
+        filesystem=mounted_on(mounts(), os.path.realpath(path)),
+        lockable=not lock.exists() or (lock.is_file() and os.access(lock, os.R_OK | os.W_OK)),
     )
 
 
@@ -92,44 +91,36 @@ def open_to_others(folder: Path) -> bool:
         return False
 
 
-class _Content:
-    """What lies in a file: its parts, and whether its pages are whole, as far as that was looked at."""
+def _content(path: Path, clock: Clock) -> FoundContent:
+    # A file in use is read beside its write-ahead log. One that nobody has open is left as it is, to the byte; what
+    # looks wrong then is looked at again, since a worker may have begun meanwhile.
+    in_use = path.with_name(f"{path.name}-wal").exists()
+    modes = ["mode=ro"] if in_use else ["immutable=1", "mode=ro"]
+    found = FoundContent()
+    for mode in modes:
+        found = _read(f"file:{quote(str(path))}?{mode}", clock)
+        if not found.foreign and not found.damage:
+            break
+    return found
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.foreign = False
-        self.damage = ""
-        self.parts: dict[str, int] = {}
-        self.whole = True
-        self._clock = clock
-        # A file in use is read beside its write-ahead log. One that nobody has open is left as it is, to the byte.
-        in_use = path.with_name(f"{path.name}-wal").exists()
-        for mode in ["mode=ro"] if in_use else ["immutable=1", "mode=ro"]:
-            self.foreign, self.damage = False, ""
-            self._look(f"file:{quote(str(path))}?{mode}")
-            if not self.foreign and not self.damage:
-                return
 
-    def _look(self, uri: str) -> None:
-        try:
-            with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:
-                self.parts = _parts(connection)
-                self._check(connection)
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-            if code == sqlite3.SQLITE_NOTADB:
-                self.foreign = True
-            elif code == sqlite3.SQLITE_CORRUPT:
-                self.damage = str(error)
-            elif code == sqlite3.SQLITE_INTERRUPT:
-                self.whole = False
-            # Anything else is an affair of the moment, such as another process that is opening it.
-
-    def _check(self, connection: sqlite3.Connection) -> None:
-        end = self._clock.monotonic() + _CHECK_S
-        connection.set_progress_handler(lambda: self._clock.monotonic() > end, _STEPS)
-        (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if said != "ok":
-            self.damage = str(said).splitlines()[-1][:200]
+def _read(uri: str, clock: Clock) -> FoundContent:
+    parts: dict[str, int] = {}
+    try:
+        with closing(sqlite3.connect(uri, uri=True, timeout=1)) as connection:
+            parts = _parts(connection)
+            end = clock.monotonic() + _CHECK_S
+            connection.set_progress_handler(lambda: clock.monotonic() > end, _STEPS)
+            (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        return FoundContent(
+            parts,
+            foreign=code == sqlite3.SQLITE_NOTADB,
+            damage=str(error) if code == sqlite3.SQLITE_CORRUPT else "",
+            whole=False,  # it was interrupted, or another process is just opening it
+        )
+    return FoundContent(parts, damage="" if said == "ok" else str(said).splitlines()[-1][:200])
 
 
 def _parts(connection: sqlite3.Connection) -> dict[str, int]:
@@ -138,8 +129,3 @@ def _parts(connection: sqlite3.Connection) -> dict[str, int]:
         return {}
     rows: Sequence[tuple[str, int]] = connection.execute("SELECT part, version FROM headwater_schema").fetchall()
     return {str(part): int(version) for part, version in rows}
-
-
-def _lockable(path: Path) -> bool:
-    lock = path.resolve().with_name(f"{path.resolve().name}.lock")
-    return not lock.exists() or (lock.is_file() and os.access(lock, os.R_OK | os.W_OK))

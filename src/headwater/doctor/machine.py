@@ -69,7 +69,7 @@ def mounted_on(mounts: Sequence[tuple[str, str]], path: str) -> str:
 
 
 def read_mounts(text: str) -> list[tuple[str, str]]:
-    """Read /proc/self/mounts, where a blank in a name is written `\\040`."""
+    """Read /proc/self/mounts, where a blank in a name is written in octal digits."""
     rows = (line.split(" ") for line in text.splitlines())
     return [(row[1].encode().decode("unicode_escape"), row[2]) for row in rows if len(row) > 2]
 

@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import sqlite3
-import tempfile
 from contextlib import closing
 from pathlib import Path
 
@@ -53,13 +52,10 @@ def _open_files() -> int | None:
 
 def _unusable_temp() -> tuple[str, str]:
     """Return the variable that names the folder for temporary files, and the folder, when that cannot be used."""
-    for variable in _TEMP_VARIABLES:
-        if folder := os.environ.get(variable):
-            return (
-                ("", folder) if os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK) else (variable, folder)
-            )  # noqa: PTH112 (a name from the environment)
-    folder = tempfile.gettempdir()
-    return ("", folder)
+    variable = next((it for it in _TEMP_VARIABLES if os.environ.get(it)), "")
+    folder = os.environ.get(variable, "")
+    usable = not variable or (Path(folder).is_dir() and os.access(folder, os.W_OK | os.X_OK))
+    return ("", "") if usable else (variable, folder)
 
 
 def _number(path: Path) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from urllib.parse import urlsplit
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from headwater.doctor.models import AskedModel, Outcome
 from headwater.embedding.answers import check
@@ -75,6 +75,6 @@ def _proxy(url: str) -> str:
     parts = urlsplit(url or "https://")
     proxies = getproxies_environment()
     scheme = next((it for it in (parts.scheme, "all") if it in proxies), "")
-    if not scheme or (parts.netloc and proxy_bypass_environment(parts.netloc, proxies)):
+    if not scheme or (parts.netloc and proxy_bypass(parts.netloc)):
         return ""
     return f"{scheme.upper()}_PROXY"

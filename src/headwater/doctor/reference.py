@@ -11,12 +11,13 @@ _HEAD = """\
 
 <!-- Generated from the table of faults. -->
 
-`headwater doctor` looks at what stands between a configuration and a search, and changes nothing. How to read what it says stands in
-[how to find out what is wrong](../how-to/find-what-is-wrong.md). The groups stand in the order in which things get in the way, and errors before
-warnings. An error keeps something from working; a warning will hurt some day. Words in capitals stand for what was found.
+`headwater doctor` looks at what stands between a configuration and a search, and changes nothing:
+[how to find out what is wrong](../how-to/find-what-is-wrong.md). The groups stand in the order in which things get in
+the way, and errors before warnings. An error keeps something from working; a warning will hurt some day. Words in
+capitals stand for what was found.
 
-What it finds of the brokers, topics and rights of a Kafka is told in the same form, under checks of their own (`brokers`, `topics`, `retention`,
-`replicas`, `compaction`, `lag`, `rights`, `claims`). A look that fails is `look`.
+What it finds of the brokers, topics and rights of a Kafka is told in the same form, under checks of their own:
+`brokers`, `topics`, `retention`, `replicas`, `compaction`, `lag`, `rights`, `claims`. A look that fails is `look`.
 """
 
 

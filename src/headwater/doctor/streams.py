@@ -55,7 +55,7 @@ def judge_stream(found: FoundStream) -> list[Finding]:
     faults = [*_index(found), *_way(found), *_waiting(found), *_payload(found)]
     if faults:
         return faults
-    return [in_order("stream", found.name, f"{found.settled} changes settled, {found.changes} wait")]
+    return [in_order("stream", found.name, f"changes: {found.settled} settled, {found.changes} waiting")]
 
 
 def _index(found: FoundStream) -> Iterator[Finding]:
