@@ -15,6 +15,7 @@ from contextlib import closing
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from shutil import rmtree
 
 from headwater.observability.findings import Finding
 from tests.integration.doctor.ground import Ground
@@ -93,7 +94,7 @@ def secret(it: Ground) -> Mend:
 
 
 @seed("secret-open")
-def open_secret(it: Ground) -> Mend:
+def open_secret(it: Ground) -> Mend | None:
     mend = secret(it)
     it.config.chmod(0o644)
     return mend
@@ -309,7 +310,12 @@ def data_writable(it: Ground) -> Mend:
 def no_extra(it: Ground) -> Mend:
     _service(it)
     shim = it.shim("httpx2", "raise ModuleNotFoundError('No module named httpx2', name='httpx2')\n")
-    return lambda finding: ("headwater[services]" in finding.next and (shim / "__init__.py").unlink(), shim.rmdir())
+
+    def mend(finding: Finding) -> None:
+        assert "pip install 'headwater[services]'" in finding.next
+        rmtree(shim)
+
+    return mend
 
 
 @seed("model-missing", "weights that are not there")
@@ -318,8 +324,7 @@ def no_weights(it: Ground) -> Mend:
 
     def mend(finding: Finding) -> None:
         assert "pip install --force-reinstall wordllama" in finding.next
-        (shim / "__init__.py").unlink()
-        shim.rmdir()
+        rmtree(shim)
 
     return mend
 
