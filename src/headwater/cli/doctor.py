@@ -6,12 +6,12 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from headwater.cli.failures import Exit
+from headwater.cli.failures import Exit, Failure
 from headwater.cli.lint import warnings_of
 from headwater.cli.options import Config, Json, config_of, perform, site_of
 from headwater.cli.output import counted, say, tell, write_json
@@ -33,7 +33,19 @@ _MARKS = {Severity.OK: "\N{CHECK MARK}", Severity.WARNING: "!", Severity.ERROR: 
 _PLAIN = {Severity.OK: "ok", Severity.WARNING: "!", Severity.ERROR: "x"}
 
 
-def doctor(context: typer.Context, json: Json = False, config: Config = None) -> None:
+def doctor(
+    context: typer.Context,
+    json: Json = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Also write a zip archive for a bug report: findings, configuration without secrets, versions.",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
     """Look at all that stands between the configuration and a search: say what is wrong, why it matters, what to do.
 
     Looks at the machine, the configuration, the source folders, the files, the log, the models, the indexes and the
@@ -44,13 +56,15 @@ def doctor(context: typer.Context, json: Json = False, config: Config = None) ->
     "findings": [{"check", "subject", "severity", "what", "why", "next"}]}; severity is ok, warning or error. What
     stands in the way of the rest comes first.
     """
-    perform(_doctor(config_of(context, config), json))
+    perform(_doctor(config_of(context, config), json, bundle))
 
 
-async def _doctor(config: Path, json: bool) -> int:
+async def _doctor(config: Path, json: bool, bundle: Path | None) -> int:
     from headwater.doctor.examination import examine
 
     found = await examine(config, ways())
+    if bundle is not None:
+        _write(bundle, found, config)
     if json:
         write_json({"ok": sound(found.findings), "findings": msgspec.to_builtins(found.findings)})
     else:
@@ -92,6 +106,18 @@ def _schemas_of(registry: RegistrySettings) -> Callable[[], SchemaRegistry]:
         return HttpSchemaRegistry(registry.url, registry.login, registry.ca)
 
     return reached
+
+
+def _write(bundle: Path, found: Examination, config: Path) -> None:
+    from headwater.doctor.bundle import write_bundle
+
+    try:
+        names = write_bundle(bundle, found.findings, config)
+    except FileExistsError:
+        raise Failure(f"{bundle} exists already: nothing was changed. Name another file") from None
+    except OSError as error:
+        raise Failure(f"{bundle}: {error.strerror or error}. Check the path and its permissions") from error
+    tell(f"wrote {bundle}: {', '.join(names)}. Look through it before you send it: paths and names are in it")
 
 
 def _show(found: Examination) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import SecretStr
 
@@ -13,7 +13,7 @@ from headwater.observability.findings import Finding, in_order
 from headwater.settings.embed import BUILT_IN
 from headwater.settings.nodes import Mapping as Tree
 from headwater.settings.nodes import Node, Scalar
-from headwater.settings.outline import arguments, keys_at
+from headwater.settings.outline import Key, arguments, keys_at
 from headwater.settings.schema import Settings
 
 _OTHERS = 0o044
@@ -78,11 +78,34 @@ def literal_secrets(node: Node, location: tuple[str, ...] = ()) -> Iterator[str]
         place = (*location, name)
         key = known.get(name)
         if isinstance(value, Scalar):
-            held = (key.info.annotation, *arguments(key.info.annotation)) if key else ()
-            if SecretStr in held and "${env:" not in value.text:
+            if key is not None and _is_secret(key) and "${env:" not in value.text:
                 yield ".".join(place)
         else:
             yield from literal_secrets(value, place)
+
+
+def without_secrets(node: Node, location: tuple[str, ...] = ()) -> object:
+    """Return what a configuration says, as plain values, without what is a secret or may be one."""
+    if isinstance(node, Scalar):
+        return "(a text with @: not shown)" if "@" in node.text else node.text
+    if isinstance(node, Tree):
+        known = keys_at(location)
+        return {
+            name: _hidden(known, name) or without_secrets(value, (*location, name))
+            for name, (_, value) in node.entries.items()
+        }
+    return [without_secrets(item, location) for item in node.items]
+
+
+def _hidden(known: Mapping[str, Key], name: str) -> str:
+    """Say why a value is not shown; empty when it may be. A key that the schema does not know may hold anything."""
+    if known and name not in known:
+        return "(an unknown key: not shown)"
+    return "(a secret: not shown)" if known and _is_secret(known[name]) else ""
+
+
+def _is_secret(key: Key) -> bool:
+    return SecretStr in (key.info.annotation, *arguments(key.info.annotation))
 
 
 def _cure(error: Misconfigured) -> str:

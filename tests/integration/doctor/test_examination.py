@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -69,6 +72,26 @@ def test_no_secret_and_no_text_is_shown(cli: Cli) -> None:
         assert "secret-in-file" in done.stdout
         assert "hunter2" not in done.stdout + done.stderr
         assert "the-text" not in done.stdout + done.stderr
+
+
+def test_a_bundle_holds_what_a_bug_report_needs_and_no_more(cli: Cli, tmp_path: Path) -> None:
+    service = "model: openai/x, url: 'http://127.0.0.1:1/v1', key: sk-hunter2"
+    cli.write("headwater.yaml", template().replace("model: static", service))
+    cli.write("docs/a.md", "the-text-of-a-document")
+    cli("doctor", "--bundle", "report.zip", code=1)
+    with ZipFile(tmp_path / "report.zip") as archive:
+        held = {name: archive.read(name).decode() for name in archive.namelist()}
+    assert set(held) == {"findings.json", "versions.json", "configuration.json"}
+    assert "hunter2" not in str(held)
+    assert "the-text" not in str(held)
+    assert "secret-in-file" in held["findings.json"]
+    assert json.loads(held["configuration.json"])["streams"]["articles"]["recipe"]["embed"]["model"] == "openai/x"
+    assert json.loads(held["versions.json"])["sqlite"] == sqlite3.sqlite_version
+    assert "exists already" in cli("doctor", "--bundle", "report.zip", code=1).stderr
+    cli.write("headwater.yaml", "streams: [")
+    cli("doctor", "--bundle", "broken.zip", code=3)
+    with ZipFile(tmp_path / "broken.zip") as archive:
+        assert set(archive.namelist()) == {"findings.json", "versions.json"}
 
 
 def _examined(cli: Cli) -> Examination:
