@@ -84,6 +84,7 @@ def ways() -> Ways:
 
 
 async def _kafka(site: Site) -> KafkaExamination:
+    _ = site.journal  # says so when Kafka's client is not installed
     from headwater.doctor.kafka import KafkaSubject, examine
     from headwater.settings.topic import with_schemas
 

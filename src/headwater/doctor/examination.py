@@ -185,6 +185,7 @@ class _Examiner:
             running = f"process {owner.pid} works on it" if owner else "none runs: `headwater run` starts one"
             self._out.note(Group.LOG, [in_order("worker", str(self._site.settings.log.path), running)])
             return
+        self._out.reached = False  # unless it says otherwise
         examined = await self._ways.kafka(self._site)
         self._out.reached = examined.reached
         self._out.note(Group.LOG, examined.findings)
@@ -255,7 +256,7 @@ class _Examiner:
                 self._out.note(Group.FILES, [fault("log-missing").found(str(log.path), index=index.named.path)])
             if file is None or not sound_file(file, _KNOWN):
                 return
-        elif not sound(self._out.found[Group.LOG]):
+        elif not self._out.reached or not sound(self._out.found[Group.LOG]):
             return  # what is wrong with it stands in the way
         answers = outcome is not None and outcome.error is None
         self._out.note(Group.STREAMS, judge_stream(await look_at_stream(site, name, model_answers=answers)))
@@ -270,7 +271,9 @@ class _Examiner:
                 return await look()
         except (Retry, Unreachable) as error:
             cure = error.cure if isinstance(error, Unreachable) else "Try again when it is back"
-            self._out.note(group, [failure("look", subject, error.cause, why, cure)])
+            # A stream may well go on where whoever asks has fewer rights than its worker.
+            judge = warning if group is Group.STREAMS else failure
+            self._out.note(group, [judge("look", subject, error.cause, why, cure or "See to it, and ask again")])
         except HeadwaterError as error:
             self._out.note(group, [failure("look", subject, str(error), why, "Mend this first, and ask again")])
         except TimeoutError:
