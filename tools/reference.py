@@ -6,12 +6,14 @@ import sys
 from pathlib import Path
 
 from headwater.cli.reference import reference as cli_reference
+from headwater.doctor.reference import reference as doctor_reference
 from headwater.observability.metrics import reference as metrics_reference
 from headwater.settings.reference import reference as settings_reference
 
 PAGES = {
     "docs/reference/cli.md": cli_reference,
     "docs/reference/configuration.md": settings_reference,
+    "docs/reference/doctor.md": doctor_reference,
     "docs/reference/metrics.md": metrics_reference,
 }
 

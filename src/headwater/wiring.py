@@ -138,6 +138,12 @@ class Site:
             return []
         return await self._catalogue(stream).generations(stream)
 
+    async def probes(self, stream: str) -> bytes:
+        """Return what the stream's index keeps of its model's probes; empty where it keeps none."""
+        if not self._stream(stream).index.path.exists():
+            return b""
+        return await self._catalogue(stream).probes(stream, GENERATION)
+
     def retriever(self, stream: str) -> Retriever:
         """Return what answers queries."""
         from headwater.retrieval.search import Retriever

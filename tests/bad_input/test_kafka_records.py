@@ -129,7 +129,7 @@ def test_a_file_over_the_limit_is_a_dead_letter_until_it_fits(cli: WatchedCli, k
         assert not claims.exists() or list(claims.iterdir()) == []
         claims.mkdir(exist_ok=True)
     (claims / ".headwater-claims").touch()
-    assert "ok       claims: " in cli("doctor").stdout
+    assert "\N{CHECK MARK} claims: " in cli("doctor").stdout
     cli("run", "--once")
     assert set(cli.texts()) == {"a.md", "large.md"}
     assert "holds what its log says" in cli("verify", "notes").stdout

@@ -1,18 +1,21 @@
-"""`headwater doctor`: looks at what the streams stand on, and says what to do."""
+"""`headwater doctor`: looks at all that stands between a configuration and a search, and says what to do."""
 
 from __future__ import annotations
 
-import shutil
+import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
 
-from headwater.cli.failures import Exit
-from headwater.cli.options import Config, Json, config_of, opened, perform
+from headwater.cli.failures import Exit, Failure
+from headwater.cli.lint import warnings_of
+from headwater.cli.options import Config, Json, config_of, perform, site_of
 from headwater.cli.output import counted, say, tell, write_json
+from headwater.cli.places import located
 from headwater.cli.topics import connected, kafka_of
 from headwater.journal import topics_of
 from headwater.observability.findings import Finding, Severity, sound
@@ -20,47 +23,68 @@ from headwater.observability.findings import Finding, Severity, sound
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from headwater.doctor.kafka import Examination
+    from headwater.doctor.examination import Examination, Ways
+    from headwater.doctor.kafka import Examination as KafkaExamination
     from headwater.log.codecs.schemas import SchemaRegistry
     from headwater.settings.kafka import RegistrySettings
-    from headwater.settings.stores import Store
     from headwater.wiring import Site
 
+_MARKS = {Severity.OK: "\N{CHECK MARK}", Severity.WARNING: "!", Severity.ERROR: "\N{BALLOT X}"}
+_PLAIN = {Severity.OK: "ok", Severity.WARNING: "!", Severity.ERROR: "x"}
 
-def doctor(context: typer.Context, json: Json = False, config: Config = None) -> None:
-    """Look at the log that the streams stand on, and say what is wrong, why it matters, and what to do.
 
-    Writes no record; on a Kafka it begins a transaction with an id of its own, to see that it may.
+def doctor(
+    context: typer.Context,
+    json: Json = False,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="FILE",
+            help="Also write a zip archive for a bug report: findings, configuration without secrets, versions.",
+        ),
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Look at all that stands between the configuration and a search: say what is wrong, why it matters, what to do.
 
-    Exit 1 with errors, 4 when the log cannot be reached. --json writes {"ok", "findings": [{"check", "subject",
-    "severity", "what", "why", "next"}]}; severity is ok, warning or error.
+    Looks at the machine, the configuration, the source folders, the files, the log, the models, the indexes and the
+    streams. Writes no record and changes nothing; on a Kafka it begins a transaction with an id of its own, to see that
+    it may. Models are asked for the vectors of fixed texts, never of a document's.
+
+    Exit 1 with errors, 3 when the configuration cannot be used, 4 when the log cannot be reached. --json writes {"ok",
+    "findings": [{"check", "subject", "severity", "what", "why", "next"}]}; severity is ok, warning or error. What
+    stands in the way of the rest comes first.
     """
-    perform(_doctor(config_of(context, config), json))
+    perform(_doctor(config_of(context, config), json, bundle))
 
 
-async def _doctor(config: Path, json: bool) -> int:
-    from headwater.settings.kafka import KafkaLog
+async def _doctor(config: Path, json: bool, bundle: Path | None) -> int:
+    from headwater.doctor.examination import examine
 
-    async with opened(config) as site:
-        log = site.settings.log
-        if isinstance(log, KafkaLog):
-            examination = await _kafka(site)
-            findings, reached = examination.findings, examination.reached
-        else:
-            findings, reached = _sqlite(site, log), True
+    found = await examine(config, ways())
+    if bundle is not None:
+        _write(bundle, found, config)
     if json:
-        write_json({"ok": sound(findings), "findings": msgspec.to_builtins(findings)})
+        write_json({"ok": sound(found.findings), "findings": msgspec.to_builtins(found.findings)})
     else:
-        for finding in findings:
-            _show(finding)
-        count = Counter(finding.severity for finding in findings)
-        tell(f"{counted(count[Severity.ERROR], 'error')}, {counted(count[Severity.WARNING], 'warning')}")
-    if not reached:
+        _show(found)
+    if not found.loaded:
+        return Exit.CONFIGURATION
+    if not found.reached:
         return Exit.DEPENDENCY
-    return Exit.OK if sound(findings) else Exit.FAILED
+    return Exit.OK if sound(found.findings) else Exit.FAILED
 
 
-async def _kafka(site: Site) -> Examination:
+def ways() -> Ways:
+    """Return how the doctor comes to what it looks at."""
+    from headwater.doctor.examination import Ways
+
+    return Ways(site_of, warnings_of, located, _kafka)
+
+
+async def _kafka(site: Site) -> KafkaExamination:
+    _ = site.journal  # says so when Kafka's client is not installed
     from headwater.doctor.kafka import KafkaSubject, examine
     from headwater.settings.topic import with_schemas
 
@@ -85,23 +109,44 @@ def _schemas_of(registry: RegistrySettings) -> Callable[[], SchemaRegistry]:
     return reached
 
 
-def _sqlite(site: Site, log: Store) -> list[Finding]:
-    from headwater.doctor.sqlite import FoundFile, judge_file
+def _write(bundle: Path, found: Examination, config: Path) -> None:
+    from headwater.doctor.bundle import write_bundle
 
-    owner = site.journal.worker()
-    folder = log.path.parent
-    found = FoundFile(
-        path=str(log.path),
-        size=log.path.stat().st_size if log.path.exists() else None,
-        free=shutil.disk_usage(folder).free if folder.is_dir() else None,
-        worker=owner.pid if owner else None,
-    )
-    return judge_file(found)
+    try:
+        names = write_bundle(bundle, found.findings, config)
+    except FileExistsError:
+        raise Failure(f"{bundle} exists already: nothing was changed. Name another file") from None
+    except OSError as error:
+        raise Failure(f"{bundle}: {error.strerror or error}. Check the path and its permissions") from error
+    tell(f"wrote {bundle}: {', '.join(names)}. Look through it before you send it: paths and names are in it")
 
 
-def _show(finding: Finding) -> None:
-    say(f"{finding.severity.value:<9}{finding.check}: {finding.subject}: {finding.what}")
+def _show(found: Examination) -> None:
+    marks = _marks()
+    for group, findings in found.groups.items():
+        say(group.value)
+        for finding in findings:
+            _show_one(finding, marks[finding.severity])
+    _sum_up(found.findings)
+
+
+def _show_one(finding: Finding, mark: str) -> None:
+    say(f"  {mark} {finding.check}: {finding.subject}: {finding.what}")
     if finding.why:
-        say(f"{'':<9}  why: {finding.why}")
+        say(f"      why: {finding.why}")
     if finding.next:
-        say(f"{'':<9}  next: {finding.next}")
+        say(f"      next: {finding.next}")
+
+
+def _sum_up(findings: Iterable[Finding]) -> None:
+    count = Counter(finding.severity for finding in findings)
+    tell(f"{counted(count[Severity.ERROR], 'error')}, {counted(count[Severity.WARNING], 'warning')}")
+
+
+def _marks() -> dict[Severity, str]:
+    """Return the marks that the terminal can show."""
+    try:
+        "".join(_MARKS.values()).encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return _PLAIN
+    return _MARKS

@@ -31,7 +31,7 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
             raise
         write_json({"ok": False, "errors": list(map(_shape, failed.errors)), "warnings": []})
         raise typer.Exit(Exit.CONFIGURATION) from None
-    warnings = _warnings(site)
+    warnings = warnings_of(site)
     if json:
         write_json({"ok": True, "errors": [], "warnings": list(map(_shape, warnings))})
         return
@@ -40,7 +40,7 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
     tell(f"{path}: no errors")
 
 
-def _warnings(site: Site) -> list[Misconfigured]:
+def warnings_of(site: Site) -> list[Misconfigured]:
     """Return what a run would stumble over or quietly do otherwise, and what may yet be put right outside the file."""
     return [*_absent(site), *_orders(site)]
 

@@ -48,7 +48,7 @@ _HELD_INDEXES = (
     "CREATE INDEX cache_held_document ON cache_held (document, stream, space)",
     "CREATE INDEX cache_held_digest ON cache_held (digest, space)",
 )
-_SCHEMA = Schema("cache", 1, (_SPACES, _ENTRIES, _HELD, *_HELD_INDEXES))
+SCHEMA = Schema("cache", 1, (_SPACES, _ENTRIES, _HELD, *_HELD_INDEXES))
 _TENANT = "space IN (SELECT key FROM cache_space WHERE tenant = ?)"
 _SPACE = "SELECT key FROM cache_space WHERE tenant = ? AND model = ?"
 # As bytes whatever it is: damage may have made a text of it, which not every reader can read.
@@ -85,7 +85,7 @@ class SqliteCache:
     """
 
     def __init__(self, path: Path, max_bytes: int, say: Callable[[HeadwaterError], None]) -> None:
-        self._database = Database(path, _SCHEMA, secure_delete=True)
+        self._database = Database(path, SCHEMA, secure_delete=True)
         self._max_bytes = max_bytes
         self._say = say
         self._said: set[str] = set()

@@ -185,6 +185,9 @@ class MemoryCatalogue:
     async def keep_probes(self, stream: str, number: int, probes: bytes) -> bytes:
         return await self._tables.keep_probes(Key(stream, number), probes)
 
+    async def probes(self, stream: str, number: int) -> bytes:
+        return await self._tables.probes(Key(stream, number))
+
     async def close(self) -> None:
         """Nothing is held."""
 

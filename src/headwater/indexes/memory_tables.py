@@ -104,6 +104,10 @@ class Tables(Protocol):
         """Keep probes unless some are kept; return those that are."""
         ...
 
+    async def probes(self, key: Key) -> bytes:
+        """Return the probes that are kept, empty ones where none are."""
+        ...
+
 
 class _Held(NamedTuple):
     text: str
@@ -231,6 +235,9 @@ class MemoryTables:
         space = self._space(key)
         space.probes = space.probes or probes
         return space.probes
+
+    async def probes(self, key: Key) -> bytes:
+        return self._spaces[key].probes if key in self._spaces else b""
 
     def _space(self, key: Key) -> _Space:
         if key not in self._spaces:

@@ -171,6 +171,10 @@ class IndexCatalogue(Protocol):
         """
         ...
 
+    async def probes(self, stream: str, number: int) -> bytes:
+        """Return the probes that are kept; empty where none are, and where there is no such generation."""
+        ...
+
     async def close(self) -> None:
         """Let go of what is held. Idempotent."""
         ...

@@ -143,9 +143,16 @@ class SqliteCatalogue:
 
         return await self._database.write(work)
 
+    async def probes(self, stream: str, number: int) -> bytes:
+        row = await self._database.read(lambda connection: connection.execute(_KEPT, (stream, number)).fetchone())
+        return bytes(row[0]) if row else b""
+
     async def close(self) -> None:
         await self._database.close()
 
+
+_KEPT = """SELECT vectors FROM index_probes JOIN index_generation AS made ON made.key = index_probes.generation
+    WHERE made.stream = ? AND made.number = ?"""
 
 _VECTORS = """SELECT chunk.digest, chunk.vector FROM index_chunk AS chunk
     JOIN index_document AS document ON document.key = chunk.key >> 32

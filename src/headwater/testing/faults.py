@@ -240,3 +240,6 @@ class FaultyTables:
 
     async def keep_probes(self, key: Key, probes: bytes) -> bytes:
         return await self._inner.keep_probes(key, probes)
+
+    async def probes(self, key: Key) -> bytes:
+        return await self._inner.probes(key)

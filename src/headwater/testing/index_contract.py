@@ -352,11 +352,15 @@ class ReaderContract(ContractBase):
         """Each generation's own, whoever looks later, and whatever is made beside it."""
         other = index.harness.catalogue()
         await other.create(generation(2))
+        assert await other.probes(STREAM, 2) == b""
         first = b"first" * 4_000
         assert await index.catalogue.keep_probes(STREAM, 1, first) == first
         assert await other.keep_probes(STREAM, 2, b"second") == b"second"
         for catalogue in (index.catalogue, other):
             assert await catalogue.keep_probes(STREAM, 1, b"later") == first
+            assert await catalogue.probes(STREAM, 1) == first
+            assert await catalogue.probes(STREAM, 9) == b""
+            assert await catalogue.probes("another", 1) == b""
         with pytest.raises(HeadwaterError, match="no index generation 9"):
             await other.keep_probes(STREAM, 9, b"")
         await other.close()

@@ -1,0 +1,129 @@
+"""Looks at source folders: counts, and reads the beginnings of some files. Nothing that is read goes any further."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from headwater.clock import Clock
+from headwater.doctor.machine import mounted_on
+from headwater.doctor.machine_look import mounts
+from headwater.doctor.sources import FoundFolder, Reading, why_no_text
+from headwater.sources.patterns import matcher
+from headwater.sources.scan import MAX_FILE_BYTES, printable
+
+#: A look ends after so long, and says so.
+_LOOK_S = 5.0
+_SAMPLE = 200
+_HEAD_BYTES = 64 << 10
+#: Clocks of two machines differ by this much without harm.
+_AHEAD_NS = 120 * 1_000_000_000
+
+
+def look_at_folder(reading: Reading, clock: Clock) -> FoundFolder:
+    """Look at one folder. Blocks for a few seconds at most."""
+    root = Path(reading.folder)
+    away, cause = _away(root)
+    if away:
+        return FoundFolder(reading, away, cause)
+    tally = _Tally(reading, clock)
+    whole = all(tally.take(name, entry) for name, entry in _walk(root, tally))
+    return FoundFolder(
+        reading,
+        folders=tally.folders,
+        files=tally.files,
+        matched=tally.matched,
+        cased=tally.cased,
+        looked=tally.looked,
+        bad=tally.bad,
+        ahead=tally.ahead,
+        example=tally.example,
+        cased_example=tally.cased_example,
+        ahead_example=tally.ahead_example,
+        filesystem=mounted_on(mounts(), os.path.realpath(root)),
+        whole=whole,
+    )
+
+
+class _Tally:
+    """What was counted by now."""
+
+    def __init__(self, reading: Reading, clock: Clock) -> None:
+        self.folders, self.files, self.matched, self.cased, self.looked, self.ahead = 1, 0, 0, 0, 0, 0
+        self.bad: Counter[str] = Counter()
+        self.example = self.cased_example = self.ahead_example = ""
+        self._wanted = matcher(reading.include)
+        self._wanted_in_any_case = matcher(pattern.lower() for pattern in reading.include)
+        self._clock = clock
+        self._end = clock.monotonic() + _LOOK_S
+        self._now_ns = clock.now_us() * 1000
+
+    def take(self, name: str, entry: os.DirEntry[str]) -> bool:
+        """Count a file; tell whether there is time for another."""
+        self.files += 1
+        self.example = self.example or f"**/*{Path(name).suffix}"
+        if self._wanted(name):
+            self.matched += 1
+            self._look(name, entry)
+        elif self._wanted_in_any_case(name.lower()):
+            self.cased += 1
+            self.cased_example = self.cased_example or printable(name)
+        return self._clock.monotonic() < self._end
+
+    def _look(self, name: str, entry: os.DirEntry[str]) -> None:
+        try:
+            state = entry.stat(follow_symlinks=False)
+        except OSError:
+            return  # it went while we looked
+        if state.st_mtime_ns > self._now_ns + _AHEAD_NS:
+            self.ahead += 1
+            self.ahead_example = self.ahead_example or printable(name)
+        if self.looked < _SAMPLE:
+            self.looked += 1
+            if reason := _why_unreadable(entry, state):
+                self.bad[reason] += 1
+
+
+def _why_unreadable(entry: os.DirEntry[str], state: os.stat_result) -> str:
+    if state.st_size > MAX_FILE_BYTES:
+        return f"larger than {MAX_FILE_BYTES >> 20} MiB"
+    try:
+        file = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.strerror or "cannot be read"
+    with os.fdopen(file, "rb") as stream:
+        return why_no_text(stream.read(_HEAD_BYTES), cut=state.st_size > _HEAD_BYTES)
+
+
+def _walk(root: Path, tally: _Tally) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield the regular files with their paths below the root. Links are not followed, as the source does not."""
+    waiting = [("", root)]
+    while waiting:
+        prefix, folder = waiting.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        tally.folders += 1
+                        waiting.append((f"{prefix}{entry.name}/", Path(entry.path)))
+                    elif entry.is_file(follow_symlinks=False):
+                        yield prefix + entry.name, entry
+        except OSError:
+            continue  # it may not be read, or went: what the source skips is in the worker's log
+
+
+def _away(root: Path) -> tuple[str, str]:
+    try:
+        if not stat.S_ISDIR(root.stat().st_mode):
+            return "kind", ""
+        with os.scandir(root):
+            return "", ""
+    except FileNotFoundError:
+        return "missing", ""
+    except NotADirectoryError:
+        return "missing", ""
+    except OSError as error:
+        return "denied", error.strerror or "it cannot be read"
