@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from headwater.cli.error_pages import reference as errors_reference
 from headwater.cli.reference import reference as cli_reference
 from headwater.observability.metrics import reference as metrics_reference
 from headwater.settings.reference import reference as settings_reference
@@ -12,6 +13,7 @@ from headwater.settings.reference import reference as settings_reference
 PAGES = {
     "docs/reference/cli.md": cli_reference,
     "docs/reference/configuration.md": settings_reference,
+    "docs/reference/errors.md": errors_reference,
     "docs/reference/metrics.md": metrics_reference,
 }
 

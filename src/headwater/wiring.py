@@ -274,14 +274,17 @@ class Site:
         model = embedder.describe()
         batches = getattr(embedder, "batches", lambda: None)()
         if batches is None:
-            raise Unreachable(model.name, "it has no batch interface", "`headwater run` embeds without one")
+            raise Unreachable(
+                model.name, "it has no batch interface", "`headwater run` embeds without one", code="no-batches"
+            )
         spending = self._accounts.spending(stream)
         watches = self.spending_watches()
         registered = await self.registry().read(stream)
         recipe = self.recipe(stream, registered.recipe)
         made = [it for it in await self.generations(stream) if it.number == GENERATION]
         if any(it.fingerprints != recipe.fingerprints for it in made):
-            raise Misconfigured(f"streams.{stream}.recipe", "the recipe that the index was built with", "another one")
+            expected = "the recipe that the index was built with"
+            raise Misconfigured(f"streams.{stream}.recipe", expected, "another one", code="made-otherwise")
         stock = Stock(
             stream=stream,
             history=self.history(stream),

@@ -12,6 +12,7 @@ from headwater import __version__
 from headwater.cli.dead import dead
 from headwater.cli.demo import demo
 from headwater.cli.doctor import doctor
+from headwater.cli.explain import explain
 from headwater.cli.export import export
 from headwater.cli.fake_provider import fake_provider
 from headwater.cli.init import init
@@ -61,7 +62,7 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export, prefetch)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, fake_provider, demo)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, explain, fake_provider, demo)
 
 for verb in _BEFORE:
     app.command()(verb)

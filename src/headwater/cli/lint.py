@@ -21,7 +21,7 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
 
     Exit 3 when there is one. A source folder or a certificate that is not there is a warning: it may be mounted later.
     An order of changes (`version`) by which some may be lost is a warning too.
-    --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
+    --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got, hint and code.
     """
     path = config_of(context, config)
     try:
@@ -101,4 +101,5 @@ def _shape(error: Misconfigured) -> dict[str, Any]:
         "expected": error.expected,
         "got": error.got,
         "hint": error.hint,
+        "code": error.code,
     }

@@ -134,7 +134,7 @@ class Prefetcher:
                 await self._batches.discard(job.id)
                 if not job.full:
                     cure = "`headwater run` embeds without it"
-                    raise Unreachable(self._model.name, f"it refuses a batch: {job.reason}", cure)
+                    raise Unreachable(self._model.name, f"it refuses a batch: {job.reason}", cure, code="no-batches")
                 self._make_room(len(taken))
         under_way = [job for job in taken if job not in ended]
         for job in under_way:
@@ -147,7 +147,7 @@ class Prefetcher:
         """The service has no room for so much: fewer jobs, and smaller ones if it has none for a single one."""
         if not taken and self._texts == 1:
             cause = "it has no room for a batch of a single text"
-            raise Unreachable(self._model.name, cause, "Ask the service for a higher limit")
+            raise Unreachable(self._model.name, cause, "Ask the service for a higher limit", code="no-batches")
         self._at_once = max(1, taken)
         if not taken:
             self._texts //= 2

@@ -85,7 +85,14 @@ class _Values:
         place = node.place
         self.errors.append(
             Misconfigured(
-                path_of(location), error.expected, error.got, self._file, place.line, place.column, error.hint
+                path_of(location),
+                error.expected,
+                error.got,
+                self._file,
+                place.line,
+                place.column,
+                error.hint,
+                code=error.code,
             )
         )
 
@@ -134,7 +141,7 @@ def _decoded(content: bytes, file: str) -> str:
         before = content[: error.start].decode()
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         got = f"the byte 0x{content[error.start]:02x}"
-        raise Misconfigured(ROOT, "UTF-8", got, file, line, column, "save it as UTF-8") from None
+        raise Misconfigured(ROOT, "UTF-8", got, file, line, column, "save it as UTF-8", code="not-yaml") from None
 
 
 def _without_place(file: str, expected: str, got: str, hint: str) -> Misconfigured:
