@@ -12,7 +12,7 @@ _HEAD = """\
 
 <!-- Generated from src/headwater/cli/error_pages.toml. -->
 
-Every error ends with its code in brackets, or begins with it where a guarantee is at stake, and `headwater explain CODE`
+Every error ends with its code in brackets, or begins with it where a guarantee is at stake. `headwater explain CODE`
 prints its page. With `--json`, and in log lines as JSON, the code is a field of its own. Codes are stable: scripts may
 depend on them, and on [the exit code](cli.md#exit-codes).
 """

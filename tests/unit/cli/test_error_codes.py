@@ -89,7 +89,7 @@ def test_a_code_is_a_short_name() -> None:
         ),
         (
             Halt("log-rewind", "offset 3 holds another change"),
-            "headwater: log-rewind: offset 3 holds another change [log-rewind]",
+            "headwater: log-rewind: offset 3 holds another change",
         ),
         (Retry("the index", "it is busy"), "headwater: the index: it is busy. Nothing was lost: try again [away]"),
         (TooLong("too long", 3), "headwater: too long [text-too-long]"),
