@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headwater import __version__
+from headwater.cli.config import config_verbs
 from headwater.cli.dead import dead
 from headwater.cli.demo import demo
 from headwater.cli.doctor import doctor
@@ -23,6 +24,7 @@ from headwater.cli.prefetch import prefetch
 from headwater.cli.publish import publish
 from headwater.cli.resume import resume
 from headwater.cli.run import run
+from headwater.cli.schema import schema
 from headwater.cli.search import search
 from headwater.cli.status import status
 from headwater.cli.topics import topics
@@ -62,10 +64,11 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export, prefetch)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, explain, fake_provider, demo)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, explain, schema, fake_provider, demo)
 
 for verb in _BEFORE:
     app.command()(verb)
+app.add_typer(config_verbs)
 app.add_typer(dead)
 app.add_typer(topics)
 for verb in _BEHIND:

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from headwater.errors import Misconfigured
 from headwater.settings.coming import coming_key, coming_value
 from headwater.settings.failures import listed, nearest, shown
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.nodes import ROOT, Mapping, Node, Place, Sequence, dotted
-from headwater.settings.outline import arguments, keys_at
+from headwater.settings.outline import keys_at
 
 Location = tuple[str | int, ...]
 
@@ -156,7 +156,7 @@ def _is_secret(location: Location, value: object) -> bool:
     key = known.get(str(location[-1])) if known else None
     if key is None:
         return bool(known)  # a key that the schema does not know may hold anything
-    return SecretStr in (key.info.annotation, *arguments(key.info.annotation))
+    return key.secret
 
 
 def _names(location: Location) -> tuple[str, ...]:

@@ -25,6 +25,11 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 def load(path: Path, environment: Environment[str, str]) -> Settings:
     """Read and check a configuration file. Raise ConfigurationErrors with every error that it has."""
+    return read(path, environment)[0]
+
+
+def read(path: Path, environment: Environment[str, str]) -> tuple[Settings, Node]:
+    """Load a configuration file; return what stands in it, with places, as well."""
     file = str(path)
     try:
         text = _text(path)
@@ -34,7 +39,7 @@ def load(path: Path, environment: Environment[str, str]) -> Settings:
             raise _without_place(file, "a configuration", "an empty file", "`headwater init` writes one to begin with")
     except Misconfigured as error:
         raise ConfigurationErrors([error]) from None
-    return _settings(path, root, parsing.errors, environment)
+    return _settings(path, root, parsing.errors, environment), root
 
 
 def _settings(path: Path, root: Node, errors: list[Misconfigured], environment: Environment[str, str]) -> Settings:
@@ -68,17 +73,10 @@ class _Values:
         if isinstance(node, Sequence):
             return tuple(self.of(item, (*location, index)) for index, item in enumerate(node.items))
         try:
-            return self._scalar(node)
+            return scalar(node, self._environment)
         except Unfit as error:
             self._note(node, location, error)
             return None
-
-    def _scalar(self, node: Scalar) -> object:
-        """Fill in and resolve one scalar. What the environment gives stays text: the schema knows what it should be."""
-        text = interpolated(node.text, self._environment)
-        if isinstance(text, FromEnvironment) or not node.plain:
-            return _unicode(text)
-        return _resolved(_unicode(text))
 
     def _note(self, node: Scalar, location: Location, error: Unfit) -> None:
         self.settled.add(location)
@@ -95,6 +93,14 @@ class _Values:
                 code=error.code,
             )
         )
+
+
+def scalar(node: Scalar, environment: Environment[str, str]) -> object:
+    """Fill in and resolve one scalar. What the environment gives stays text: the schema knows what it should be."""
+    text = interpolated(node.text, environment)
+    if isinstance(text, FromEnvironment) or not node.plain:
+        return _unicode(text)
+    return _resolved(_unicode(text))
 
 
 def _unicode(text: str) -> str:
