@@ -75,6 +75,7 @@ class Site:
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
         self._accounts = Accounts(settings)
+        self._catalogues: dict[str, IndexCatalogue] = {}
         self._cached: SqliteCache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
@@ -403,7 +404,9 @@ class Site:
     def _catalogue(self, stream: str) -> IndexCatalogue:
         from headwater.indexes.sqlite import SqliteCatalogue
 
-        return self._kept(SqliteCatalogue(self._stream(stream).index.path))
+        if stream not in self._catalogues:
+            self._catalogues[stream] = self._kept(SqliteCatalogue(self._stream(stream).index.path))
+        return self._catalogues[stream]
 
     def _index_writer(self, stream: str) -> IndexWriter:
         from headwater.indexes.sqlite import SqliteIndexWriter

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from headwater.cli.failures import Exit, Mistake
-from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
+from headwater.cli.failures import Exit
+from headwater.cli.options import Config, Json, Stream, config_of, duration, opened, perform
 from headwater.cli.output import counted, say, tell, write_json
-from headwater.settings.failures import Unfit
-from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.embedding.batches import BatchJob
@@ -45,14 +43,7 @@ def prefetch(
     --json writes {"documents", "texts", "under_way", "refused", "left", "held", "tokens", "ahead", "usd", "ahead_usd"}.
     Exit 1 when texts are left that no budget is there for.
     """
-    perform(_prefetch(config_of(context, config), stream, dry_run, once, _seconds(every), json))
-
-
-def _seconds(every: str) -> float:
-    try:
-        return duration_s(every)
-    except Unfit as error:
-        raise Mistake(f"--every takes {error.expected}, not {every!r}") from None
+    perform(_prefetch(config_of(context, config), stream, dry_run, once, duration("--every", every), json))
 
 
 async def _prefetch(config: Path, stream: str, dry_run: bool, once: bool, every_s: float, json: bool) -> int:

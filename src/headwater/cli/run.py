@@ -17,7 +17,7 @@ import typer
 from headwater import __version__
 from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, coded, exit_code, explain
-from headwater.cli.options import Config, config_of, opened, perform
+from headwater.cli.options import Config, config_of, duration, opened, perform
 from headwater.cli.output import counted, tell
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
@@ -26,8 +26,6 @@ from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured, Retry
 from headwater.observability.formats import LogFormat
 from headwater.observability.signals import Emit, Event
-from headwater.settings.failures import Unfit
-from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.embedding.sharing.borrower import Borrower
@@ -82,13 +80,7 @@ def run(
 
 
 def _seconds(timeout: str | None) -> float:
-    if timeout is None:
-        return PATIENCE_S
-    try:
-        return duration_s(timeout)
-    except Unfit as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        raise Mistake(f"--timeout takes {error.expected}, not {timeout!r}{hint}") from None
+    return PATIENCE_S if timeout is None else duration("--timeout", timeout)
 
 
 async def _run(
