@@ -11,10 +11,20 @@ from headwater.cli.output import say
 from headwater.settings.failures import nearest
 
 
+def _codes(incomplete: str) -> list[str]:
+    from headwater.cli.error_pages import pages
+
+    return [code for code in pages() if code.startswith(incomplete)]
+
+
 def explain(
     code: Annotated[
         str | None,
-        typer.Argument(metavar="CODE", help="What an error ends with in brackets; if left out, all are listed."),
+        typer.Argument(
+            metavar="CODE",
+            help="What an error ends with in brackets; if left out, all are listed.",
+            autocompletion=_codes,
+        ),
     ] = None,
 ) -> None:
     """Say what an error means, why it is one, and what to do."""

@@ -12,7 +12,6 @@ from headwater.cli.output import tell, write_json
 from headwater.cli.places import located
 from headwater.errors import Misconfigured
 from headwater.settings.failures import ConfigurationErrors
-from headwater.settings.topic import unordered
 from headwater.wiring import Site
 
 
@@ -51,6 +50,8 @@ def _orders(site: Site) -> list[Misconfigured]:
     A transaction that is open while a snapshot begins writes before the snapshot's place and commits after it: by that
     order its changes are older than the rows that they change.
     """
+    from headwater.settings.topic import unordered
+
     return [
         located(
             Misconfigured(

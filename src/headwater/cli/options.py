@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from headwater.cli.completion import DEFAULT_CONFIG, stream_names
 from headwater.cli.failures import Mistake, NoConfiguration, unknown_stream
 from headwater.cli.output import flush
 from headwater.cli.places import located
@@ -19,9 +20,10 @@ from headwater.settings.failures import ConfigurationErrors, Unfit
 from headwater.settings.units import duration_s
 from headwater.wiring import Site, open_site
 
-DEFAULT_CONFIG = Path("headwater.yaml")
-
-Stream = Annotated[str, typer.Argument(metavar="STREAM", help="The stream's name in the configuration.")]
+Stream = Annotated[
+    str,
+    typer.Argument(metavar="STREAM", help="The stream's name in the configuration.", autocompletion=stream_names),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write one JSON document.")]
 #: `--config` stands before the verb; people write it behind it as well.
 Config = Annotated[Path | None, typer.Option("--config", "-c", hidden=True)]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
+from headwater.cli.completion import stream_names
 from headwater.cli.failures import Mistake, coded, unknown_stream
 from headwater.cli.options import Config, Json, config_of, duration, opened, perform
 from headwater.cli.output import say, write_json
@@ -40,7 +41,9 @@ _LOOK_S = 5.0
 
 def status(
     context: typer.Context,
-    stream: Annotated[str | None, typer.Argument(metavar="STREAM", help="One stream; else all.")] = None,
+    stream: Annotated[
+        str | None, typer.Argument(metavar="STREAM", help="One stream; else all.", autocompletion=stream_names)
+    ] = None,
     json: Json = False,
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C; on a terminal in place.")
