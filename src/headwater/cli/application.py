@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headwater import __version__
+from headwater.cli.completion import DEFAULT_CONFIG
 from headwater.cli.config import config_verbs
 from headwater.cli.dead import dead
 from headwater.cli.demo import demo
@@ -18,7 +19,6 @@ from headwater.cli.export import export
 from headwater.cli.fake_provider import fake_provider
 from headwater.cli.init import init
 from headwater.cli.lint import lint
-from headwater.cli.options import DEFAULT_CONFIG
 from headwater.cli.pause import pause
 from headwater.cli.prefetch import prefetch
 from headwater.cli.publish import publish

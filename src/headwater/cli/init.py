@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from headwater.cli.completion import DEFAULT_CONFIG
 from headwater.cli.failures import Failure
-from headwater.cli.options import DEFAULT_CONFIG
 from headwater.cli.output import say, tell
 from headwater.settings.templates import Template, template
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -24,13 +25,20 @@ def asked(shell: str, words: str) -> dict[str, str]:
     return shared | {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
 
 
+def tab(cli: Cli, shell: str, words: str, **more: str) -> CompletedProcess[str]:
+    """Press Tab there."""
+    asking = Cli(cli.folder)
+    asking.environment |= asked(shell, words) | more
+    return asking()
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_streams_are_completed_from_the_configuration(cli: Cli, shell: str) -> None:
     cli.write("headwater.yaml", CONFIG)
-    told = cli(**asked(shell, "headwater search ")).stdout
+    told = tab(cli, shell, "headwater search ").stdout
     assert "articles" in told
     assert "notes" in told
-    told = cli(**asked(shell, "headwater dead retry no")).stdout
+    told = tab(cli, shell, "headwater dead retry no").stdout
     assert "notes" in told
     assert "articles" not in told
 
@@ -38,28 +46,30 @@ def test_streams_are_completed_from_the_configuration(cli: Cli, shell: str) -> N
 def test_the_configuration_that_is_named_counts(cli: Cli) -> None:
     cli.write("headwater.yaml", CONFIG)
     cli.write("other.yaml", "streams: {orders: {}}")
-    before = asked("bash", "headwater -c other.yaml status ")
-    behind = asked("bash", "headwater status -c other.yaml ")
-    for environment in (before, behind, {**asked("bash", "headwater status "), "HEADWATER_CONFIG": "other.yaml"}):
-        assert cli(**environment).stdout.split() == ["orders"]
+    for words, more in (
+        ("headwater -c other.yaml status ", {}),
+        ("headwater status -c other.yaml ", {}),
+        ("headwater status ", {"HEADWATER_CONFIG": "other.yaml"}),
+    ):
+        assert tab(cli, "bash", words, **more).stdout.split() == ["orders"]
 
 
 def test_documents_are_never_completed(articles: Cli) -> None:
-    assert articles(**asked("bash", "headwater trace articles ")).stdout.strip() == ""
+    assert tab(articles, "bash", "headwater trace articles ").stdout.strip() == ""
 
 
 @pytest.mark.parametrize("text", [None, "streams: [", "streams: 3", "\0", "log: x", "a" * (1 << 21)])
 def test_what_is_wrong_with_the_file_is_no_matter_here(cli: Cli, text: str | None) -> None:
     if text is not None:
         cli.write("headwater.yaml", text)
-    done = cli(**asked("bash", "headwater search "))
+    done = tab(cli, "bash", "headwater search ")
     assert (done.stdout.strip(), done.stderr) == ("", "")
 
 
 def test_names_that_do_not_change_are_completed_too(cli: Cli) -> None:
-    assert cli(**asked("bash", "headwater expl")).stdout.split() == ["explain"]
-    assert cli(**asked("bash", "headwater explain model-")).stdout.split() == ["model-drift"]
-    assert "debezium" in cli(**asked("bash", "headwater init --template ")).stdout.split()
+    assert tab(cli, "bash", "headwater expl").stdout.split() == ["explain"]
+    assert tab(cli, "bash", "headwater explain model-").stdout.split() == ["model-drift"]
+    assert "debezium" in tab(cli, "bash", "headwater init --template ").stdout.split()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
