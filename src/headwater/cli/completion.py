@@ -17,8 +17,8 @@ DEFAULT_CONFIG = Path("headwater.yaml")
 _BYTES_MAX = 1 << 20
 
 
-def stream_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the streams whose names begin like this."""
+def stream_names(context: typer.Context) -> list[str]:
+    """Return the names of the streams; typer picks those that begin as what was typed."""
     from headwater.settings.nodes import Mapping, Parsing
 
     try:
@@ -30,8 +30,7 @@ def stream_names(context: typer.Context, incomplete: str) -> list[str]:
         return []
     entry = root.entries.get("streams") if isinstance(root, Mapping) else None
     streams = entry[1] if entry else None
-    names = streams.entries if isinstance(streams, Mapping) else {}
-    return [name for name in names if name.startswith(incomplete)]
+    return list(streams.entries) if isinstance(streams, Mapping) else []
 
 
 def _config(context: typer.Context) -> Path:

@@ -11,10 +11,10 @@ from headwater.cli.output import say
 from headwater.settings.failures import nearest
 
 
-def _codes(incomplete: str) -> list[str]:
+def _codes() -> list[str]:
     from headwater.cli.error_pages import pages
 
-    return [code for code in pages() if code.startswith(incomplete)]
+    return list(pages())
 
 
 def explain(

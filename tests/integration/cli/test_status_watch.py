@@ -1,4 +1,7 @@
-"""`status --watch`: on a terminal in place, elsewhere lines; a log that is away is waited for, Ctrl-C ends it."""
+"""`status --watch`: on a terminal in place, elsewhere lines; a log that is away is waited for, Ctrl-C ends it.
+
+And what else a terminal gets.
+"""
 
 from __future__ import annotations
 
@@ -94,6 +97,13 @@ def test_a_terminal_is_left_as_it_was(articles: Cli) -> None:
     assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is back"
     assert b"Traceback" not in tail
     assert b"articles" not in tail
+
+
+def test_a_person_is_told_the_page_of_an_error(cli: Cli) -> None:
+    shown, code = on_a_terminal(cli, "lint")
+    assert code == 3
+    assert shown.decode().splitlines()[-1] == "see: `headwater explain no-configuration`"
+    assert "see:" not in cli("lint", code=3).stderr, "a script has the codes"
 
 
 def on_a_terminal(cli: Cli, *arguments: str) -> tuple[bytes, int]:

@@ -98,6 +98,8 @@ def test_defaults_are_written_as_a_person_would() -> None:
         "log: {url: 'kafka://a', security: {protocol: sasl_ssl}}\nstreams: {a: {}}",
         "accounts: {a: {budget: {hard: 1}}}\nstreams: {a: {}}",
         "streams: {a: {index: ~}}",
+        "streams: {a: {source: ~}}",
+        "cache: ~\nstreams: {a: {}}",
     ],
 )
 def test_what_an_editor_must_mark(bad: str, tmp_path: Path) -> None:

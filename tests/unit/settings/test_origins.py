@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from headwater.settings.loading import read, scalar
@@ -66,6 +66,10 @@ def test_nested_is_the_shape_of_the_file(tmp_path: Path) -> None:
     assert shape["streams"]["a"]["recipe"]["chunk"] == {"size": 500}  # type: ignore[index]  # a mapping of mappings
 
 
+@example("${env:X}")
+@example("$${")
+@example("true")
+@example("12")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_text_comes_back(text: str) -> None:
     root = Parsing("f").read(f"a: {yaml(text)} # default\nb: [{yaml([text, 'x'])}]\n")
