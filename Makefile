@@ -39,7 +39,7 @@ check: install ## lint, types, import layers, generated reference, the container
 	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	$(BIN)/python tools/reference.py --check
 	$(BIN)/hadolint --failure-threshold style Containerfile
-	$(BIN)/yamllint --strict .yamllint.yaml deploy
+	$(BIN)/yamllint --strict .yamllint.yaml deploy src/headwater/settings/templates
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec deploy/compose/compose.yaml
 
 format: install ## lint what can be mended, and format

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from headwater.cli.error_pages import reference as errors_reference
 from headwater.cli.reference import reference as cli_reference
 from headwater.doctor.reference import reference as doctor_reference
 from headwater.observability.metrics import reference as metrics_reference
@@ -14,6 +15,7 @@ PAGES = {
     "docs/reference/cli.md": cli_reference,
     "docs/reference/configuration.md": settings_reference,
     "docs/reference/doctor.md": doctor_reference,
+    "docs/reference/errors.md": errors_reference,
     "docs/reference/metrics.md": metrics_reference,
 }
 

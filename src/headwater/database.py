@@ -130,17 +130,28 @@ class Database:
 
     def _open(self) -> sqlite3.Connection:
         if not self._create and not self.path.exists():
-            raise Unreachable(str(self.path), "there is no such file", "Run `headwater run` first, or check the path")
+            raise Unreachable(
+                str(self.path),
+                "there is no such file",
+                "Run `headwater run` first, or check the path",
+                code="nothing-yet",
+            )
         if sqlite3.sqlite_version_info < OLDEST_SQLITE:
             raise Unreachable(
                 "SQLite",
                 f"this Python comes with version {sqlite3.sqlite_version}, at least 3.37 is needed",
                 "Use a newer Python",
+                code="too-old",
             )
         connection = sqlite3.connect(self.path, timeout=0, isolation_level=None, cached_statements=256)
         try:
             if _to_wal(connection) != "wal":
-                raise Unreachable(str(self.path), "the file system cannot hold a write-ahead log", "Use a local disk")
+                raise Unreachable(
+                    str(self.path),
+                    "the file system cannot hold a write-ahead log",
+                    "Use a local disk",
+                    code="file-unusable",
+                )
             connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute(f"PRAGMA cache_size=-{self._cache_kib}")
@@ -161,6 +172,7 @@ class Database:
                 f"its {self._schema.part} was made by a newer Headwater "
                 f"(schema {found}, this one knows {self._schema.version})",
                 "Use that version",
+                code="newer-file",
             )
 
     def _make(self, connection: sqlite3.Connection) -> None:
@@ -183,7 +195,7 @@ def explain(error: sqlite3.Error, path: Path) -> HeadwaterError:
     cause = _CAUSES.get(code, str(error))
     if code in _AWAY:
         return Retry(str(path), cause)
-    return Unreachable(str(path), cause, _CURES.get(code, ""))
+    return Unreachable(str(path), cause, _CURES.get(code, ""), code="file-unusable")
 
 
 def _version(connection: sqlite3.Connection, part: str) -> int | None:

@@ -1,17 +1,22 @@
 """The error kinds, by what the reader must do: wait and retry, reject the input, halt the stream, mend the
 configuration.
 
+Each error has a `code`: a short name that stays, by which `headwater explain` finds its page. Errors that ask the same
+of the reader share one; a Halt's is its anomaly's name.
+
 Adapters map what their libraries raise to these once, at their edge. Everything else is a defect and travels up as it
 is. Messages never hold document text or secrets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class HeadwaterError(Exception):
     """The base of all that Headwater raises on purpose."""
+
+    code: str
 
 
 @dataclass(eq=False)
@@ -22,6 +27,8 @@ class Retry(HeadwaterError):
     cause: str
     after_s: float | None = None
 
+    code = "away"
+
     def __str__(self) -> str:
         return f"{self.dependency}: {self.cause}"
 
@@ -30,10 +37,14 @@ class Retry(HeadwaterError):
 class RateLimited(Retry):
     """The account's limit at the service is reached. `after_s` is when it said to come again, if it did."""
 
+    code = "rate-limited"
+
 
 @dataclass(eq=False)
 class Overloaded(Retry):
     """The service has more to do than it can: less at once would help."""
+
+    code = "overloaded"
 
 
 @dataclass(eq=False)
@@ -43,6 +54,8 @@ class Reject(HeadwaterError):
     reason: str
     index: int | None = None
 
+    code = "rejected"
+
     def __str__(self) -> str:
         return self.reason
 
@@ -50,6 +63,8 @@ class Reject(HeadwaterError):
 @dataclass(eq=False)
 class TooLong(Reject):
     """This text is longer than the model takes."""
+
+    code = "text-too-long"
 
 
 @dataclass(eq=False)
@@ -59,6 +74,9 @@ class Halt(HeadwaterError):
     invariant: str
     detail: str
     cure: str = ""
+
+    def __post_init__(self) -> None:
+        self.code = self.invariant
 
     def __str__(self) -> str:
         return f"{self.invariant}: {self.detail}" + (f". {self.cure}" if self.cure else "")
@@ -70,6 +88,8 @@ class Lost(HeadwaterError):
 
     partitions: frozenset[int]
 
+    code = "moved-on"
+
     def __str__(self) -> str:
         return f"partitions {sorted(self.partitions)} belong to another worker"
 
@@ -79,6 +99,8 @@ class Changed(HeadwaterError):
     """What was found at the opening holds no longer: begin again with a new look. Nothing is lost."""
 
     what: str
+
+    code = "moved-on"
 
     def __str__(self) -> str:
         return self.what
@@ -91,6 +113,7 @@ class Unreachable(HeadwaterError):
     dependency: str
     cause: str
     cure: str = ""
+    code: str = field(default="unusable", kw_only=True)
 
     def __str__(self) -> str:
         return f"{self.dependency}: {self.cause}" + (f". {self.cure}" if self.cure else "")
@@ -99,6 +122,8 @@ class Unreachable(HeadwaterError):
 @dataclass(eq=False)
 class Denied(Unreachable):
     """A service refuses the account: bad credentials, or no quota left. Asking again would change nothing."""
+
+    code: str = field(default="service-refuses", kw_only=True)
 
 
 @dataclass(eq=False)
@@ -112,6 +137,7 @@ class Misconfigured(HeadwaterError):
     line: int | None = None
     column: int | None = None
     hint: str | None = None
+    code: str = field(default="wrong-value", kw_only=True)
 
     @property
     def place(self) -> str:

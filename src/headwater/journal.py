@@ -175,7 +175,9 @@ class KafkaJournal:
         try:
             import confluent_kafka  # noqa: F401 (only whether it is there)
         except ImportError as error:
-            raise Unreachable("kafka", "its client is not installed", "pip install 'headwater[kafka]'") from error
+            raise Unreachable(
+                "kafka", "its client is not installed", "pip install 'headwater[kafka]'", code="not-installed"
+            ) from error
 
     def _log(self) -> KafkaLog:
         from headwater.log.kafka import KafkaLog

@@ -75,6 +75,7 @@ class Site:
         self._embedders: list[tuple[EmbedSettings, Embedder]] = []
         self._couriers: dict[Embedder, Courier] = {}
         self._accounts = Accounts(settings)
+        self._catalogues: dict[str, IndexCatalogue] = {}
         self._cached: SqliteCache | None = None
         self._told: Emit = unheard
         # What computes in Python takes turns on one thread: two would only fight over the interpreter.
@@ -280,14 +281,17 @@ class Site:
         model = embedder.describe()
         batches = getattr(embedder, "batches", lambda: None)()
         if batches is None:
-            raise Unreachable(model.name, "it has no batch interface", "`headwater run` embeds without one")
+            raise Unreachable(
+                model.name, "it has no batch interface", "`headwater run` embeds without one", code="no-batches"
+            )
         spending = self._accounts.spending(stream)
         watches = self.spending_watches()
         registered = await self.registry().read(stream)
         recipe = self.recipe(stream, registered.recipe)
         made = [it for it in await self.generations(stream) if it.number == GENERATION]
         if any(it.fingerprints != recipe.fingerprints for it in made):
-            raise Misconfigured(f"streams.{stream}.recipe", "the recipe that the index was built with", "another one")
+            expected = "the recipe that the index was built with"
+            raise Misconfigured(f"streams.{stream}.recipe", expected, "another one", code="made-otherwise")
         stock = Stock(
             stream=stream,
             history=self.history(stream),
@@ -413,7 +417,9 @@ class Site:
     def _catalogue(self, stream: str) -> IndexCatalogue:
         from headwater.indexes.sqlite import SqliteCatalogue
 
-        return self._kept(SqliteCatalogue(self._stream(stream).index.path))
+        if stream not in self._catalogues:
+            self._catalogues[stream] = self._kept(SqliteCatalogue(self._stream(stream).index.path))
+        return self._catalogues[stream]
 
     def _index_writer(self, stream: str) -> IndexWriter:
         from headwater.indexes.sqlite import SqliteIndexWriter

@@ -75,7 +75,7 @@ def test_a_wrong_address(tmp_path: Path, address: str, cause: str, next_step: st
             assert last.startswith("headwater: kafka: "), verb
             assert cause in last, verb
             assert next_step in last, verb
-            assert last.endswith("Nothing was lost"), verb
+            assert last.endswith("Nothing was lost [away]"), verb
             assert len(lines) == 1, verb
     assert {path.name for path in tmp_path.iterdir()} == {"headwater.yaml"}
 

@@ -91,7 +91,7 @@ def test_what_is_waited_for(code: int, said: str, next_step: str) -> None:
     assert exit_code(error) is Exit.DEPENDENCY
     assert said in told(error)
     assert next_step in told(error)
-    assert told(error).endswith("Nothing was lost")
+    assert told(error).endswith("Nothing was lost [away]")
     trouble = Trouble()
     trouble(KafkaError(code, said))
     trouble.check()

@@ -9,19 +9,22 @@ from typing import Annotated
 import typer
 
 from headwater import __version__
+from headwater.cli.completion import DEFAULT_CONFIG
+from headwater.cli.config import config_verbs
 from headwater.cli.dead import dead
 from headwater.cli.demo import demo
 from headwater.cli.doctor import doctor
+from headwater.cli.explain import explain
 from headwater.cli.export import export
 from headwater.cli.fake_provider import fake_provider
 from headwater.cli.init import init
 from headwater.cli.lint import lint
-from headwater.cli.options import DEFAULT_CONFIG
 from headwater.cli.pause import pause
 from headwater.cli.prefetch import prefetch
 from headwater.cli.publish import publish
 from headwater.cli.resume import resume
 from headwater.cli.run import run
+from headwater.cli.schema import schema
 from headwater.cli.search import search
 from headwater.cli.status import status
 from headwater.cli.topics import topics
@@ -61,10 +64,11 @@ def headwater(
 
 
 _BEFORE: tuple[Callable[..., None], ...] = (init, lint, run, publish, search, status, trace, verify, export, prefetch)
-_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, fake_provider, demo)
+_BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, explain, schema, fake_provider, demo)
 
 for verb in _BEFORE:
     app.command()(verb)
+app.add_typer(config_verbs)
 app.add_typer(dead)
 app.add_typer(topics)
 for verb in _BEHIND:

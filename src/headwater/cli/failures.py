@@ -24,9 +24,13 @@ class Exit(IntEnum):
 class Mistake(HeadwaterError):
     """The command was given something that it cannot use."""
 
+    code = "usage"
+
 
 class Failure(HeadwaterError):
     """The command could not do what it was told, and nothing is wrong with how it was called."""
+
+    code = "failed"
 
 
 class NoConfiguration(Misconfigured):
@@ -34,7 +38,7 @@ class NoConfiguration(Misconfigured):
 
     def __init__(self, file: Path) -> None:
         hint = "`headwater init` writes one, --config names another"
-        super().__init__("", "a configuration file", "no such file", str(file), hint=hint)
+        super().__init__("", "a configuration file", "no such file", str(file), hint=hint, code="no-configuration")
 
     def __str__(self) -> str:
         return f"{self.file}: there is no such file. {self.hint}"
@@ -68,10 +72,21 @@ def exit_code(error: HeadwaterError) -> Exit:
 def explain(error: HeadwaterError) -> list[str]:
     """Return the lines to show. Those of the configuration begin with their place, so that editors find it."""
     if isinstance(error, ConfigurationErrors):
-        return [str(each) for each in error.errors]
+        return [coded(str(each), each.code) for each in error.errors]
     if isinstance(error, Misconfigured):
-        return [str(error)]
-    return f"headwater: {error}{_way_on(error)}".splitlines()
+        return [coded(str(error), error.code)]
+    return coded(f"headwater: {error}{_way_on(error)}", error.code).splitlines()
+
+
+def coded(message: str, code: str) -> str:
+    """Put the code behind a message, unless it says it already: `headwater explain` prints its page."""
+    return message if f"{code}: " in message else f"{message} [{code}]"
+
+
+def codes(error: HeadwaterError) -> list[str]:
+    """Return the codes of an error, each once."""
+    found = [each.code for each in error.errors] if isinstance(error, ConfigurationErrors) else [error.code]
+    return list(dict.fromkeys(found))
 
 
 def _way_on(error: HeadwaterError) -> str:

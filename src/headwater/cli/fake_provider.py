@@ -111,7 +111,10 @@ async def _serve(plan: Plan, port: int, record: Path | None, until_stdin_closes:
         from headwater.rehearsal.server import Application, listen, serve
     except ModuleNotFoundError as missing:
         raise Unreachable(
-            "fake-provider", f"the package {missing.name} is not installed", "pip install 'headwater[rehearsal]'"
+            "fake-provider",
+            f"the package {missing.name} is not installed",
+            "pip install 'headwater[rehearsal]'",
+            code="not-installed",
         ) from missing
     from headwater.clock import SystemClock
     from headwater.rehearsal.record import Opening, Recorder, read_record

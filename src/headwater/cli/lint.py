@@ -12,7 +12,6 @@ from headwater.cli.output import tell, write_json
 from headwater.cli.places import located
 from headwater.errors import Misconfigured
 from headwater.settings.failures import ConfigurationErrors
-from headwater.settings.topic import unordered
 from headwater.wiring import Site
 
 
@@ -21,7 +20,7 @@ def lint(context: typer.Context, json: Json = False, config: Config = None) -> N
 
     Exit 3 when there is one. A source folder or a certificate that is not there is a warning: it may be mounted later.
     An order of changes (`version`) by which some may be lost is a warning too.
-    --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got and hint.
+    --json writes {"ok", "errors", "warnings"}, each with file, line, column, path, expected, got, hint and code.
     """
     path = config_of(context, config)
     try:
@@ -51,6 +50,8 @@ def _orders(site: Site) -> list[Misconfigured]:
     A transaction that is open while a snapshot begins writes before the snapshot's place and commits after it: by that
     order its changes are older than the rows that they change.
     """
+    from headwater.settings.topic import unordered
+
     return [
         located(
             Misconfigured(
@@ -101,4 +102,5 @@ def _shape(error: Misconfigured) -> dict[str, Any]:
         "expected": error.expected,
         "got": error.got,
         "hint": error.hint,
+        "code": error.code,
     }

@@ -16,15 +16,20 @@ from headwater.cli.failures import Failure
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
 
 
+def printable(line: str) -> str:
+    """Return a line without what could steer a terminal."""
+    return line.translate(_CONTROLS)
+
+
 def tell(message: str) -> None:
     """Write a message for people."""
-    print(message.translate(_CONTROLS), file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def say(line: str = "") -> None:
     """Write a line of data as people read it."""
     with _stdout():
-        print(line.translate(_CONTROLS))
+        print(printable(line))
 
 
 def counted(number: int, noun: str) -> str:

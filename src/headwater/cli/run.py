@@ -16,8 +16,8 @@ import typer
 
 from headwater import __version__
 from headwater.cli.dead import WAITING
-from headwater.cli.failures import Exit, Mistake, exit_code, explain
-from headwater.cli.options import Config, config_of, opened, perform
+from headwater.cli.failures import Exit, Mistake, coded, exit_code, explain
+from headwater.cli.options import Config, config_of, duration, opened, perform
 from headwater.cli.output import counted, tell
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
@@ -26,8 +26,6 @@ from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured, Retry
 from headwater.observability.formats import LogFormat
 from headwater.observability.signals import Emit, Event
-from headwater.settings.failures import Unfit
-from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.embedding.sharing.borrower import Borrower
@@ -82,13 +80,7 @@ def run(
 
 
 def _seconds(timeout: str | None) -> float:
-    if timeout is None:
-        return PATIENCE_S
-    try:
-        return duration_s(timeout)
-    except Unfit as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        raise Mistake(f"--timeout takes {error.expected}, not {timeout!r}{hint}") from None
+    return PATIENCE_S if timeout is None else duration("--timeout", timeout)
 
 
 async def _run(
@@ -154,7 +146,7 @@ async def _sharing(site: Site, stopper: Stopper) -> AsyncIterator[None]:
         try:
             await part.run()
         except HeadwaterError as error:
-            tell(f"halted: {error}")
+            tell(coded(f"halted: {error}", error.code))
             stopper.halt(exit_code(error))
         except Exception:  # noqa: BLE001 (a defect: shown whole; without a share all would wait for ever, and say nothing)
             traceback.print_exc()
@@ -186,7 +178,7 @@ async def _prepare(site: Site, timeout_s: float | None) -> None:
             if site.clock.monotonic() >= deadline:
                 raise
             if not waiting:
-                tell(f"waiting: {away}")
+                tell(coded(f"waiting: {away}", away.code))
             waiting = True
         await site.clock.sleep(PAUSE_S)
 
@@ -259,7 +251,7 @@ def _judge(ended: Ended, config: Path, *, once: bool) -> int:
         # A worker that serves waits while it is paused, so only a signal ended it: that is no failure of its own.
         return Exit.FAILED if once else STOPPED
     if ended.end is End.AWAY:
-        tell(f"{ended.stream} gave up: {ended.reason}. Nothing was lost: run it again when that is back")
+        tell(coded(f"{ended.stream} gave up: {ended.reason}. Nothing was lost: run it again when that is back", "away"))
         return Exit.DEPENDENCY
     if ended.error is not None:
         _tell_halt(ended.stream, ended.error, config)
@@ -273,7 +265,7 @@ def _judge(ended: Ended, config: Path, *, once: bool) -> int:
 
 def _tell_halt(stream: str, error: HeadwaterError, config: Path) -> None:
     if not isinstance(error, Misconfigured):
-        tell(f"{stream} halted: {error}")
+        tell(coded(f"{stream} halted: {error}", error.code))
         return
     tell(f"{stream} halted:")
     for line in explain(located(error, config)):  # it begins with its place, so that editors find it

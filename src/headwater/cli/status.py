@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 import typer
 
-from headwater.cli.failures import unknown_stream
-from headwater.cli.options import Config, Json, config_of, opened, perform
-from headwater.cli.output import counted, rough, say, write_json
-from headwater.cli.pause import with_way_on
+from headwater.cli.completion import stream_names
+from headwater.cli.failures import Mistake, coded, unknown_stream
+from headwater.cli.options import Config, Json, config_of, duration, opened, perform
+from headwater.cli.output import say, write_json
 from headwater.cli.places import located
+from headwater.cli.status_lines import lines
 from headwater.embedding.spending import Spending, cost_usd, period
 from headwater.errors import Misconfigured
-from headwater.log.port import Ledger, LogHistory, Totals, Watermarks
+from headwater.log.port import LogHistory, Totals, Watermarks
 from headwater.model.change import Change
 from headwater.model.generation import Generation
 from headwater.model.receipt import DeadState
@@ -27,6 +28,7 @@ from headwater.model.registry import ANY_EPOCH
 from headwater.observability.freshness import freshness
 
 if TYPE_CHECKING:
+    from headwater.engine.supervisor import StreamWorker
     from headwater.settings.accounts import AccountSettings, BudgetSettings
     from headwater.wiring import Site
 
@@ -39,58 +41,113 @@ _LOOK_S = 5.0
 
 def status(
     context: typer.Context,
-    stream: Annotated[str | None, typer.Argument(metavar="STREAM", help="One stream; else all.")] = None,
+    stream: Annotated[
+        str | None, typer.Argument(metavar="STREAM", help="One stream; else all.", autocompletion=stream_names)
+    ] = None,
     json: Json = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Look again and again, until Ctrl-C; on a terminal in place.")
+    ] = False,
+    every: Annotated[str, typer.Option("--every", metavar="DURATION", help="With --watch: how often.")] = "2s",
+    jsonl: Annotated[bool, typer.Option("--jsonl", help="With --watch: a line of JSON for each look.")] = False,
     config: Config = None,
 ) -> None:
     """Show how far each stream is, and what stands in its way.
+
+    With --watch a log that is away is said, and looked for again. What is no terminal gets lines of JSON: what --json
+    writes, with "time", or {"time", "away", "code"}.
 
     --json writes {"streams": {NAME: {"lag", "freshness", "outcomes", "embedding", "cost", "generations",
     "dead_letters", "paused", "obstacle", "worker"}}}; obstacle is what the stream would halt on if a worker opened it
     now, cost is null without a price, and its period is what all streams of the account spent.
     """
-    perform(_status(config_of(context, config), stream, json))
+    path = config_of(context, config)
+    if not watch:
+        if jsonl:
+            raise Mistake("--jsonl goes with --watch; --json writes one look")
+        perform(_status(path, stream, json))
+        return
+    if json:
+        raise Mistake("--watch writes a line of JSON for each look with --jsonl, not --json")
+    from headwater.cli.status_watch import watched
+
+    perform(watched(path, stream, duration("--every", every), plain=jsonl))
 
 
 async def _status(config: Path, stream: str | None, json: bool) -> None:
     async with opened(config) as site:
-        if stream is not None and stream not in site.streams:
-            raise unknown_stream(stream, site.streams)
-        names = [stream] if stream else list(site.streams)
-        ledgers = {name: site.ledger(name) for name in _concerned(site, names)}
-        totals = {name: await ledger.totals() for name, ledger in ledgers.items()}
-        shapes = {name: await _shape(site, name, ledgers[name], totals) for name in names}
+        shapes = await View(site, stream).look()
     if json:
         write_json({"streams": shapes})
         return
+    for line in seen(shapes):
+        say(line)
+
+
+def seen(shapes: Mapping[str, dict[str, Any]]) -> Iterator[str]:
+    """Return what was seen of streams as lines for people, with an empty one between two."""
     for number, (name, shape) in enumerate(shapes.items()):
         if number:
-            say()
-        _show(name, shape)
+            yield ""
+        yield from lines(name, shape)
 
 
-async def _shape(site: Site, stream: str, ledger: Ledger, totals: Mapping[str, Totals]) -> dict[str, Any]:
-    fresh = freshness(await ledger.freshness(FRESHNESS_CHANGES))
-    state = await site.registry().read(stream)
-    letters = Counter(letter.state for letter in await ledger.dead(frozenset(DeadState)))
-    history = site.history(stream)
-    marks = await history.watermarks()
-    owner = site.journal.worker()
-    return {
-        "lag": {
-            "records": sum(mark.high - mark.committed for mark in marks.values()),
-            "oldest_age_s": await _oldest_age_s(site, stream, history, marks),
-        },
-        "freshness": {**msgspec.to_builtins(fresh), "budget_s": site.settings.streams[stream].freshness_s},
-        "outcomes": totals[stream].outcomes,
-        "embedding": msgspec.to_builtins(totals[stream].usage),
-        "cost": _cost(site, stream, totals),
-        "generations": [_generation(row, marks) for row in await site.generations(stream)],
-        "dead_letters": {letter_state.value: letters[letter_state] for letter_state in DeadState},
-        "paused": state.paused or None,
-        "obstacle": await _obstacle(site, stream),
-        "worker": {"running": owner is not None, "pid": owner.pid if owner else None},
-    }
+class View:
+    """What `status` looks at: made once, looked at any number of times. Raise Mistake for an unknown stream."""
+
+    def __init__(self, site: Site, stream: str | None) -> None:
+        if stream is not None and stream not in site.streams:
+            raise unknown_stream(stream, site.streams)
+        names = [stream] if stream else list(site.streams)
+        self._site = site
+        self._ledgers = {name: site.ledger(name) for name in _concerned(site, names)}
+        self._histories = {name: site.history(name) for name in names}
+        self._registry = site.registry()
+        self._workers: dict[str, StreamWorker] = {}
+
+    async def look(self) -> dict[str, dict[str, Any]]:
+        """Return what is seen of each stream."""
+        totals = {name: await ledger.totals() for name, ledger in self._ledgers.items()}
+        return {name: await self._shape(name, totals) for name in self._histories}
+
+    async def _obstacle(self, stream: str) -> str | None:
+        """Return what the stream would halt on if it was opened now. Without an index it opens on any log."""
+        site = self._site
+        if not await site.generations(stream):
+            return None
+        if stream not in self._workers:
+            self._workers[stream] = site.worker(stream, lambda _event, _fields: None)
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                error = await self._workers[stream].obstacle()
+        except TimeoutError:
+            return None  # what is away is no reason to halt
+        if error is None:
+            return None
+        return coded(str(located(error, site.path) if isinstance(error, Misconfigured) else error), error.code)
+
+    async def _shape(self, stream: str, totals: Mapping[str, Totals]) -> dict[str, Any]:
+        site, ledger, history = self._site, self._ledgers[stream], self._histories[stream]
+        fresh = freshness(await ledger.freshness(FRESHNESS_CHANGES))
+        state = await self._registry.read(stream)
+        letters = Counter(letter.state for letter in await ledger.dead(frozenset(DeadState)))
+        marks = await history.watermarks()
+        owner = site.journal.worker()
+        return {
+            "lag": {
+                "records": sum(mark.high - mark.committed for mark in marks.values()),
+                "oldest_age_s": await _oldest_age_s(site, stream, history, marks),
+            },
+            "freshness": {**msgspec.to_builtins(fresh), "budget_s": site.settings.streams[stream].freshness_s},
+            "outcomes": totals[stream].outcomes,
+            "embedding": msgspec.to_builtins(totals[stream].usage),
+            "cost": _cost(site, stream, totals),
+            "generations": [_generation(row, marks) for row in await site.generations(stream)],
+            "dead_letters": {letter_state.value: letters[letter_state] for letter_state in DeadState},
+            "paused": state.paused or None,
+            "obstacle": await self._obstacle(stream),
+            "worker": {"running": owner is not None, "pid": owner.pid if owner else None},
+        }
 
 
 def _account(site: Site, stream: str) -> tuple[str, AccountSettings] | None:
@@ -144,19 +201,6 @@ def _period(
     }
 
 
-async def _obstacle(site: Site, stream: str) -> str | None:
-    """Return what the stream would halt on if it was opened now. Without an index it opens on any log."""
-    if not await site.generations(stream):
-        return None
-    worker = site.worker(stream, lambda _event, _fields: None)
-    try:
-        async with asyncio.timeout(_LOOK_S):
-            error = await worker.obstacle()
-    except TimeoutError:
-        return None  # what is away is no reason to halt
-    return str(located(error, site.path) if isinstance(error, Misconfigured) else error) if error else None
-
-
 async def _oldest_age_s(site: Site, stream: str, history: LogHistory, marks: dict[int, Watermarks]) -> float | None:
     """Return the age of the oldest change that is not settled; None when all are. In each partition it is the first."""
     decode = site.journal.decode(stream)
@@ -181,52 +225,3 @@ def _generation(row: Generation, marks: dict[int, Watermarks]) -> dict[str, Any]
         "model": row.model,
         "dimensions": row.dimensions,
     }
-
-
-def _show(name: str, shape: dict[str, Any]) -> None:
-    lag, fresh, worker = shape["lag"], shape["freshness"], shape["worker"]
-    age = f", the oldest {rough(lag['oldest_age_s'])} old" if lag["oldest_age_s"] is not None else ""
-    say(name)
-    _line("worker", f"running (process {worker['pid']})" if worker["running"] else "not running")
-    if shape["paused"]:
-        _line("paused", with_way_on(shape["paused"], name))
-    if shape["obstacle"]:
-        _line("cannot go on", shape["obstacle"])
-    _line("behind", f"{counted(lag['records'], 'change')}{age}")
-    if fresh["count"]:
-        ranks = ", ".join(f"{rank} {fresh[f'{rank}_s']:.2f} s" for rank in ("p50", "p95", "p99"))
-        _line("freshness", f"{ranks} over {counted(fresh['count'], 'change')}; the budget is {fresh['budget_s']:g} s")
-    _line("outcomes", ", ".join(f"{outcome} {count}" for outcome, count in shape["outcomes"].items()) or "none yet")
-    told = (f"{count} {what.replace('_', ' ')}" for what, count in shape["embedding"].items())
-    _line("embedding", ", ".join(told))
-    if shape["cost"]:
-        _line("cost", _priced(shape["cost"]))
-    for row in shape["generations"]:
-        text = f"generation {row['generation']} {row['state']}, {row['progress']:.0%}, model {row['model']}"
-        _line("index", text)
-    if not shape["generations"]:
-        _line("index", "none yet: `headwater run` makes it")
-    open_count = shape["dead_letters"]["open"] + shape["dead_letters"]["retrying"]
-    _line("dead letters", f"{open_count}" + (f" (`headwater dead list {name}` shows them)" if open_count else ""))
-
-
-def _priced(cost: dict[str, Any]) -> str:
-    lanes = ", ".join(f"{lane} {_usd(cost[f'{lane}_usd'])}" for lane in ("live", "replay", "batch"))
-    prices = f"{cost['price_usd_per_million']:.10g} USD a million tokens"
-    if cost["batch_usd"]:
-        prices += f", {cost['batch_price_usd_per_million']:.10g} USD in batches"
-    text = f"{_usd(cost['usd'])} ({lanes}), at {prices}"
-    if (spent := cost["period"]) is None:
-        return text
-    limits = [f"{level} limit {_usd(spent[f'{level}_usd'])}" for level in ("soft", "hard") if spent[f"{level}_usd"]]
-    text += f"; account {cost['account']} since {spent['from']}: {', '.join([_usd(spent['usd']), *limits])}"
-    reached = spent["hard_usd"] is not None and spent["usd"] >= spent["hard_usd"]
-    return text + (f"; nothing more is embedded this {spent['per']}" if reached else "")
-
-
-def _usd(amount: float) -> str:
-    return f"{amount:.2f} USD" if amount >= 1 else f"{amount:.4f} USD"
-
-
-def _line(what: str, text: str) -> None:
-    say(f"  {what:<14}{text}")

@@ -102,6 +102,7 @@ def _unreachable(release: Release, target: Path, complaint: str) -> Unreachable:
         f"the source archive of {PACKAGE} {release.version}",
         cause,
         f"{cure}put {name} (SHA-256 {release.sha256[:12]}…) into {target} yourself",
+        code="no-archive",
     )
 
 

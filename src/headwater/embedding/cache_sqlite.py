@@ -170,7 +170,7 @@ class SqliteCache:
             self._tell(error)
         except Unreachable as error:
             cure = f"The work goes on without it. {_CURE}"
-            self._tell(Unreachable(str(self._database.path), error.cause, cure))
+            self._tell(Unreachable(str(self._database.path), error.cause, cure, code="file-unusable"))
         return otherwise
 
     async def _surely(self, call: Callable[[], Awaitable[T]]) -> T:
@@ -178,7 +178,7 @@ class SqliteCache:
             await self._tune()
             return await call()
         except (TypeError, ValueError) as error:  # a damaged file holds any value anywhere
-            raise Unreachable(str(self._database.path), "the file is corrupt", _CURE) from error
+            raise Unreachable(str(self._database.path), "the file is corrupt", _CURE, code="file-unusable") from error
 
     async def _tune(self) -> None:
         if not self._tuned:
@@ -191,7 +191,10 @@ class SqliteCache:
         connection.execute(f"PRAGMA busy_timeout={_BUSY_TIMEOUT_MS}")
         if connection.execute("SELECT 1 FROM headwater_schema WHERE part <> 'cache'").fetchone():
             raise Unreachable(
-                str(self._database.path), "it holds a log or an index", "Give the cache a file of its own"
+                str(self._database.path),
+                "it holds a log or an index",
+                "Give the cache a file of its own",
+                code="file-unusable",
             )
 
     def _tell(self, error: HeadwaterError) -> None:

@@ -92,7 +92,7 @@ class Jobs:
         for job in refused:
             await self._batches.discard(job.id)
             if not job.full:
-                raise Unreachable(self._name, f"it refuses a batch: {job.reason}", _WITHOUT)
+                raise Unreachable(self._name, f"it refuses a batch: {job.reason}", _WITHOUT, code="no-batches")
         if refused:
             self._make_room(taken=len(jobs) - len(refused))
         elif any(job.state is JobState.ENDED for job in jobs):
@@ -102,13 +102,15 @@ class Jobs:
             self._unlisted[id_] += 1
             if self._unlisted[id_] == UNLISTED:
                 await self._batches.discard(id_)
-                raise Unreachable(self._name, "it takes a batch, and does not list it", _WITHOUT)
+                raise Unreachable(self._name, "it takes a batch, and does not list it", _WITHOUT, code="no-batches")
 
     def _make_room(self, taken: int) -> None:
         """The service has no room for so much: fewer jobs, and smaller ones if it has none for a single one."""
         if not taken and self.texts == 1:
             cause = "its batch queue is full, and none of it is this stream's"
-            raise Unreachable(self._name, cause, "Try again when other jobs have ended, or ask for a higher limit")
+            raise Unreachable(
+                self._name, cause, "Try again when other jobs have ended, or ask for a higher limit", code="no-batches"
+            )
         self._at_once = max(1, taken)
         if not taken:
             self.texts //= 2

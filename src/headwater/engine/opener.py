@@ -124,6 +124,7 @@ class Opener:
             f"the recipe that index generation {generation.number} was built with",
             f"another one (changed: {changed})",
             hint="set `index: sqlite:///another.db` for this stream and run again: the log is replayed into it",
+            code="made-otherwise",
         )
 
     async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:

@@ -113,7 +113,9 @@ class StreamWorker:
             if isinstance(error, Halt) and error.invariant in INCIDENTS:
                 self._tell(Event.INCIDENT_RAISED, {"incident": error.invariant, "detail": error.detail})
             ended = Ended(self._ports.name, End.HALTED, str(error), error)
-            self._machine.emit(Event.STREAM_HALTED, {"stream": self._ports.name, "reason": str(error)})
+            self._machine.emit(
+                Event.STREAM_HALTED, {"stream": self._ports.name, "reason": str(error), "code": error.code}
+            )
         self._machine.emit(Event.STREAM_STOPPED, {"stream": self._ports.name, "end": ended.end})
         return ended
 

@@ -133,6 +133,7 @@ async def open_survey(subject: Subject, *, deep: bool = True) -> Survey:
             f"the recipe that index generation {generation.number} was built with",
             "another one",
             hint="an index can only be verified with its own recipe",
+            code="made-otherwise",
         )
     return Survey(subject, recipe, state.epochs, generation, deep=deep)
 
@@ -223,7 +224,10 @@ class Survey:
         self._marks = await subject.history.watermarks()
         if not self._epochs and any(marks.committed > marks.low for marks in self._marks.values()):
             raise Unreachable(
-                "the registry", f"it does not know stream {subject.stream!r}", "Run `headwater run` first"
+                "the registry",
+                f"it does not know stream {subject.stream!r}",
+                "Run `headwater run` first",
+                code="nothing-yet",
             )
         # Read behind the frontier, so that what was committed as dead is known to be.
         letters = await subject.ledger.dead(BURIED)

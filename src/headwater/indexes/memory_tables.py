@@ -245,6 +245,7 @@ class MemoryTables:
                 "the index",
                 f"it has no index generation {key.number} of stream {key.stream!r}",
                 "Run `headwater run` first, which makes it",
+                code="nothing-yet",
             )
         return self._spaces[key]
 

@@ -243,6 +243,7 @@ def load_generation(connection: sqlite3.Connection, stream: str, number: int) ->
             "the index",
             f"it has no index generation {number} of stream {stream!r}",
             "Run `headwater run` first, which makes it",
+            code="nothing-yet",
         )
     return found
 
@@ -264,6 +265,7 @@ def read_generation(connection: sqlite3.Connection, row: tuple[Any, ...]) -> Gen
             "the index",
             f"the row of index generation {number} of stream {stream!r} cannot be read",
             "Restore it from a backup, or move it away: an index can be built again from its log",
+            code="file-unusable",
         )
     return Generation(
         stream=stream,

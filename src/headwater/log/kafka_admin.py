@@ -301,7 +301,7 @@ class KafkaAdmin:
                 break
             self._admin.poll(_ROUND_S)
         if self._apis.newest().get("Metadata", _OLDEST) < _OLDEST:
-            raise Unreachable(KAFKA, "the broker is too old", "Headwater needs Kafka 2.5 or later")
+            raise Unreachable(KAFKA, "the broker is too old", "Headwater needs Kafka 2.5 or later", code="too-old")
 
     def _create(self, spec: TopicSpec) -> None:
         new = NewTopic(spec.name, spec.partitions, spec.replication or -1, config=dict(spec.config))
@@ -341,7 +341,9 @@ class KafkaAdmin:
                 return found
             if self._clock.monotonic() > until:
                 cure = "See why its partitions have no leader, then try again"
-                raise Unreachable(KAFKA, f"{spec.name} was made, and cannot be used after {_MAKE_S:g} s", cure)
+                raise Unreachable(
+                    KAFKA, f"{spec.name} was made, and cannot be used after {_MAKE_S:g} s", cure, code="no-topic"
+                )
             await self._clock.sleep(_ROUND_S * 5)
 
 

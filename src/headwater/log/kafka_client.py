@@ -104,12 +104,16 @@ def translated(error: KafkaError, doing: str, subject: str = "", group: str = ""
     if code in _DENIED:
         named = {KafkaError.TOPIC_AUTHORIZATION_FAILED: subject, KafkaError.GROUP_AUTHORIZATION_FAILED: group}
         what = f"{_DENIED[code]} {named.get(code, '')}".strip()
-        return Unreachable(KAFKA, f"no rights on {what} ({doing})", "`headwater topics acl` prints what is needed")
+        return Unreachable(
+            KAFKA, f"no rights on {what} ({doing})", "`headwater topics acl` prints what is needed", code="no-rights"
+        )
     if code in _LOGIN:
         return _refused(error.str(), cause)
     if code == KafkaError._SSL or _ALERT in error.str():
         if any(word in error.str().lower() for word in _CERTIFICATE):
-            return Unreachable(KAFKA, f"TLS failed: {error.str()}", _OURS if _ALERT in error.str() else _THEIRS)
+            return Unreachable(
+                KAFKA, f"TLS failed: {error.str()}", _OURS if _ALERT in error.str() else _THEIRS, code="tls-failed"
+            )
         return Retry(KAFKA, cause)
     if code in MISSING:
         # A broker tells nobody of topics that he may not see.
@@ -117,10 +121,10 @@ def translated(error: KafkaError, doing: str, subject: str = "", group: str = ""
             "`headwater topics apply` makes Headwater's own; another system's is made by whoever writes it: "
             "check `topic:`. `headwater topics acl` prints the rights that it takes"
         )
-        return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure)
+        return Unreachable(KAFKA, f"no such topic: {subject} ({doing})", cure, code="no-topic")
     if code in _OLD:
         found = f"the broker is too old ({doing}: {error.str()})"
-        return Unreachable(KAFKA, found, "Headwater needs Kafka 2.5 or later")
+        return Unreachable(KAFKA, found, "Headwater needs Kafka 2.5 or later", code="too-old")
     if code in _TOO_LARGE:
         return Reject("the record is larger than the topic allows")
     if code == KafkaError._AUTO_OFFSET_RESET:
@@ -131,9 +135,11 @@ def translated(error: KafkaError, doing: str, subject: str = "", group: str = ""
 def _refused(said: str, cause: str) -> HeadwaterError:
     """Say what it means that nobody was let in."""
     if _WITHOUT not in said:
-        return Unreachable(KAFKA, f"the broker refused the log-in: {said}", "Check log.security")
+        return Unreachable(KAFKA, f"the broker refused the log-in: {said}", "Check log.security", code="login-refused")
     if _NO_TOKEN.search(said):
-        return Unreachable(KAFKA, f"the token endpoint refused: {said}", "Check log.security.oauth")
+        return Unreachable(
+            KAFKA, f"the token endpoint refused: {said}", "Check log.security.oauth", code="login-refused"
+        )
     return Retry(KAFKA, cause)
 
 

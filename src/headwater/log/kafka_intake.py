@@ -329,7 +329,9 @@ class ConsumerThread:
             return  # the partitions are lost, which is said of each
         elif error.fatal() or error.code() == KafkaError._FATAL:
             cause = f"the consumer was expelled: {error.str()}"
-            failure = Unreachable(KAFKA, cause, "With log.instance, each worker needs a name of its own")
+            failure = Unreachable(
+                KAFKA, cause, "With log.instance, each worker needs a name of its own", code="expelled"
+            )
         else:
             failure = for_now(error, "reading changes", self._topic)
         if self._failure is None or isinstance(self._failure, Retry):

@@ -141,7 +141,8 @@ class MemoryLog:
         stream = self._streams.setdefault(name, _Stream(partitions))
         found = len(stream.partitions)
         if found != partitions:
-            raise Misconfigured(f"streams.{name}.partitions", f"{found}, as the stream was made with", str(partitions))
+            expected = f"{found}, as the stream was made with"
+            raise Misconfigured(f"streams.{name}.partitions", expected, str(partitions), code="made-otherwise")
         return stream
 
     def books(self, stream: str, generation: int) -> _Books:

@@ -25,7 +25,10 @@ try:
     from headwater.log.protobuf_compiler import compile_files
 except ModuleNotFoundError as missing:
     raise Unreachable(
-        "schema registry", f"the package {missing.name} is not installed", "pip install 'headwater[schemas]'"
+        "schema registry",
+        f"the package {missing.name} is not installed",
+        "pip install 'headwater[schemas]'",
+        code="not-installed",
     ) from missing
 
 REGISTRY = "schema registry"
@@ -168,7 +171,7 @@ class HttpSchemaRegistry:
         return Retry(REGISTRY, f"{self._host} cannot be reached")
 
     def _unreachable(self, cause: str, cure: str) -> Unreachable:
-        return Unreachable(REGISTRY, f"{self._host}: {cause}", cure)
+        return Unreachable(REGISTRY, f"{self._host}: {cause}", cure, code="service-unusable")
 
 
 def _host(url: str) -> str:
@@ -179,14 +182,16 @@ def _host(url: str) -> str:
             return parts.hostname
     except ValueError:
         pass  # a port that is no number, or too large a one
-    raise Unreachable(REGISTRY, "its address is no URL", "Give it with https:// or http://")
+    raise Unreachable(REGISTRY, "its address is no URL", "Give it with https:// or http://", code="service-unusable")
 
 
 def _trusted(ca: Path) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(ca))
     except OSError as error:
-        raise Unreachable(REGISTRY, f"{ca} holds no certificates that can be read", "Check the file") from error
+        raise Unreachable(
+            REGISTRY, f"{ca} holds no certificates that can be read", "Check the file", code="tls-failed"
+        ) from error
 
 
 def _certificate_refused(error: BaseException) -> bool:

@@ -44,17 +44,23 @@ class WorkerLock:
         try:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise Unreachable(str(self.path), f"cannot be opened: {error.strerror}", "Check the folder") from error
+            raise Unreachable(
+                str(self.path), f"cannot be opened: {error.strerror}", "Check the folder", code="file-unusable"
+            ) from error
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._sign(file)
         except BlockingIOError as error:
             owner = _describe(os.pread(file, 4096, 0))
             os.close(file)
-            raise Unreachable(str(self._log), f"in use by {owner}", "Stop that one, or wait until it ends") from error
+            raise Unreachable(
+                str(self._log), f"in use by {owner}", "Stop that one, or wait until it ends", code="in-use"
+            ) from error
         except OSError as error:
             os.close(file)
-            raise Unreachable(str(self.path), f"cannot be locked: {error.strerror}", "Use a local disk") from error
+            raise Unreachable(
+                str(self.path), f"cannot be locked: {error.strerror}", "Use a local disk", code="file-unusable"
+            ) from error
         self._file = file
 
     def _sign(self, file: int) -> None:

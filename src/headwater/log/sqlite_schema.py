@@ -137,7 +137,8 @@ def make_stream(connection: sqlite3.Connection, name: str, partitions: int) -> i
         connection.executemany("INSERT INTO log_partition (stream, partition) VALUES (?, ?)", rows)
         return made.lastrowid
     if found[1] != partitions:
-        raise Misconfigured(f"streams.{name}.partitions", f"{found[1]}, as the stream was made with", str(partitions))
+        expected = f"{found[1]}, as the stream was made with"
+        raise Misconfigured(f"streams.{name}.partitions", expected, str(partitions), code="made-otherwise")
     return found[0]
 
 

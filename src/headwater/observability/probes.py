@@ -37,7 +37,9 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         used = error.errno == errno.EADDRINUSE
         cause = "the address is in use" if used else os.strerror(error.errno or errno.EADDRNOTAVAIL)
-        raise Unreachable(f"probes at {address_of(host, port)}", cause, "Give --probes another port") from error
+        raise Unreachable(
+            f"probes at {address_of(host, port)}", cause, "Give --probes another port", code="address-taken"
+        ) from error
 
 
 def address_of(host: str, port: int) -> str:

@@ -240,5 +240,5 @@ def listen(port: int) -> socket.socket:
         listening.listen(1024)
     except OSError as error:
         listening.close()
-        raise Unreachable(f"{HOST}:{port}", error.strerror or str(error)) from error
+        raise Unreachable(f"{HOST}:{port}", error.strerror or str(error), code="address-taken") from error
     return listening

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from headwater.settings.failures import Unfit
+from headwater.settings.schema_words import together
 from headwater.settings.values import (
     DiskSize,
     Duration,
@@ -44,6 +45,8 @@ class BudgetSettings(Section):
 
 class AccountSettings(Section):
     """An account at an embedding service: all streams that name it share its limits and its budget."""
+
+    model_config = ConfigDict(json_schema_extra=together(budget=["price"], batch_price=["price"]))
 
     requests: Whole | None = Field(
         default=None, ge=1, description="Requests in each `per`; if left out, what the service says of itself."

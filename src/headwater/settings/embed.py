@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
 from headwater.settings.addresses import is_loopback
 from headwater.settings.failures import Unfit, nearest
+from headwater.settings.schema_words import without
 from headwater.settings.values import (
     AccountName,
     Duration,
@@ -28,6 +29,14 @@ from headwater.settings.values import (
 #: The models that need no service.
 BUILT_IN = ("static", "hash", "onnx/all-MiniLM-L6-v2")
 _EXPECTED = "static, hash, or PROVIDER/MODEL such as openai/text-embedding-3-small"
+#: The keys that only a service has a use for.
+_OF_A_SERVICE = ("url", "key", "revision", "query_prefix", "document_prefix", "ca", "account")
+_IS_BUILT_IN: dict[str, Any] = {"properties": {"model": {"enum": list(BUILT_IN)}}}  # which is so if it is left out, too
+_MODEL = {
+    "type": "string",
+    "pattern": rf"^({'|'.join(BUILT_IN)}|[a-z][a-z0-9_-]{{0,62}}/\S{{1,200}})$",
+    "examples": [*BUILT_IN, "openai/text-embedding-3-small"],
+}
 _OF_A_PROVIDER = re.compile(r"[a-z][a-z0-9_-]{0,62}/\S{1,200}")
 
 
@@ -40,7 +49,9 @@ def _model(text: str) -> str:
 class EmbedSettings(Section):
     """Which model makes the vectors."""
 
-    model: Annotated[str, checked(_model), Written("name")] = Field(
+    model_config = ConfigDict(json_schema_extra={"if": _IS_BUILT_IN, "then": without(*_OF_A_SERVICE)})
+
+    model: Annotated[str, checked(_model), Written("name"), WithJsonSchema(_MODEL)] = Field(
         default="static",
         description="`static` is built in; `onnx/all-MiniLM-L6-v2` is better and runs here too; `hash` is for tests "
         "and measuring and knows no meaning; `PROVIDER/MODEL` is a service's: `openai` (and whatever speaks its "
@@ -87,7 +98,7 @@ class EmbedSettings(Section):
 
 def _of_a_service(it: EmbedSettings) -> Iterator[tuple[Location, Unfit]]:
     if it.model in BUILT_IN:
-        for name in ("url", "key", "revision", "query_prefix", "document_prefix", "ca", "account"):
+        for name in _OF_A_SERVICE:
             if getattr(it, name) is not None:
                 yield (name,), Unfit("this key left out", f"the model `{it.model}` is built in, and needs no service")
     elif it.url and it.key and it.url.startswith("http:") and not is_loopback(it.url):

@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Iterator
 from typing import Any, cast
 
-from pydantic import SecretStr, ValidationError
+from pydantic import ValidationError
 
 from headwater.errors import Misconfigured
 from headwater.settings.coming import coming_key, coming_value
-from headwater.settings.failures import NotYet, listed, nearest, shown
+from headwater.settings.failures import listed, nearest, shown
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.nodes import ROOT, Mapping, Node, Place, Sequence, dotted
-from headwater.settings.outline import arguments, keys_at
+from headwater.settings.outline import keys_at
 
 Location = tuple[str | int, ...]
 
@@ -52,7 +52,7 @@ class Explanation:
         found = [
             pair for detail in details for pair in self._explained(detail["type"], detail["loc"], detail.get("ctx", {}))
         ]
-        later = {location[:-1] for location, made in found if isinstance(made, NotYet)}
+        later = {location[:-1] for location, made in found if made.code == "not-yet"}
         missing = {detail["loc"] for detail in details if detail["type"] == "missing"}
         # `source: {postgres: ...}` is not built yet; that `folder` is missing there says nothing more.
         return [made for location, made in found if not (location in missing and location[:-1] in later)]
@@ -67,7 +67,7 @@ class Explanation:
         elif kind == "extra_forbidden":
             yield location, self._unknown_key(location)
         elif kind == "missing":
-            yield location, self._made(location, "this key", "nothing", "it has no default")
+            yield location, self._made(location, "this key", "nothing", "it has no default", code="missing-key")
         else:
             yield location, self._wrong_value(kind, location, context)
 
@@ -78,8 +78,9 @@ class Explanation:
         later = coming_key(parent, key)
         got = f"the key {shown(key)}"
         if later:
-            return self._made(location, expected, got, later, key=True, make=NotYet)
-        return self._made(location, expected, f"the unknown key {shown(key)}", nearest(key, valid), key=True)
+            return self._made(location, expected, got, later, key=True, code="not-yet")
+        unknown = f"the unknown key {shown(key)}"
+        return self._made(location, expected, unknown, nearest(key, valid), key=True, code="unknown-key")
 
     def _wrong_value(self, kind: str, location: Location, context: dict[str, Any]) -> Misconfigured:
         if _is_absent(self._data, location):
@@ -88,7 +89,7 @@ class Explanation:
         expected = _EXPECTED[kind](context) if kind in _EXPECTED else "a valid value"
         later = coming_value(_names(location), value)
         if later:
-            return self._made(location, expected, _got(value), later, make=NotYet)
+            return self._made(location, expected, _got(value), later, code="not-yet")
         # A hint may quote numbers of the section: with one of them from the environment, better none.
         hint = None if _holds_environment(value) else _hint(kind, context, value)
         got = "a secret, which is not shown" if _is_secret(location, value) else _got(value)
@@ -102,10 +103,10 @@ class Explanation:
         hint: str | None,
         *,
         key: bool = False,
-        make: type[Misconfigured] = Misconfigured,
+        code: str = "wrong-value",
     ) -> Misconfigured:
         place = place_of(self._root, location, key=key)
-        return make(path_of(location), expected, got, self._file, place.line, place.column, hint)
+        return Misconfigured(path_of(location), expected, got, self._file, place.line, place.column, hint, code=code)
 
 
 def path_of(location: Location) -> str:
@@ -155,7 +156,7 @@ def _is_secret(location: Location, value: object) -> bool:
     key = known.get(str(location[-1])) if known else None
     if key is None:
         return bool(known)  # a key that the schema does not know may hold anything
-    return SecretStr in (key.info.annotation, *arguments(key.info.annotation))
+    return key.secret
 
 
 def _names(location: Location) -> tuple[str, ...]:

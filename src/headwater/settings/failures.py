@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from difflib import get_close_matches
 
 from headwater.errors import HeadwaterError, Misconfigured
@@ -12,7 +11,9 @@ _SHOWN_CHARACTERS = 60
 
 
 class ConfigurationErrors(HeadwaterError):
-    """Every error of one file, in the order of their places."""
+    """Every error of one file, in the order of their places. Each has a code of its own."""
+
+    code = "wrong-value"
 
     def __init__(self, errors: Iterable[Misconfigured]) -> None:
         self.errors = tuple(sorted(errors, key=lambda error: (error.line or 0, error.column or 0)))
@@ -22,16 +23,14 @@ class ConfigurationErrors(HeadwaterError):
         return "\n".join(map(str, self.errors))
 
 
-@dataclass(eq=False)
-class NotYet(Misconfigured):
-    """The configuration asks for what the design names and this version has not built."""
-
-
 class Unfit(ValueError):
     """A text does not say what it should. `hint` and `got` never quote the text: it may hold a secret."""
 
-    def __init__(self, expected: str, hint: str | None = None, *, got: str = "something else") -> None:
+    def __init__(
+        self, expected: str, hint: str | None = None, *, got: str = "something else", code: str = "wrong-value"
+    ) -> None:
         super().__init__(expected)
+        self.code = code
         self.expected = expected
         self.hint = hint
         self.got = got

@@ -35,7 +35,9 @@ def interpolated(text: str, environment: Mapping[str, str]) -> str:
         name = _name(found)
         if name not in environment:
             cure = f"set {name}, or write $${{ for the characters themselves"
-            raise Unfit(f"the environment variable {name}", cure, got="a variable that is not set")
+            raise Unfit(
+                f"the environment variable {name}", cure, got="a variable that is not set", code="unset-variable"
+            )
         references.append(found[0])
         return environment[name]
 
@@ -48,5 +50,5 @@ def _name(found: re.Match[str]) -> str:
     name = _NAME.fullmatch(found[1])
     if name is None or not found[2]:
         cure = "write $${ for the characters themselves; defaults are not supported"
-        raise Unfit("${env:NAME}", cure, got="another kind of reference")
+        raise Unfit("${env:NAME}", cure, got="another kind of reference", code="unset-variable")
     return name[1]

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator, ValidationInfo, model_validator
 
 from headwater.settings.addresses import KAFKA, brokers, is_loopback
 from headwater.settings.failures import Unfit
+from headwater.settings.schema_words import together, where, without, wrote
 from headwater.settings.values import (
     File,
     Folder,
@@ -31,6 +32,9 @@ from headwater.settings.values import (
 
 #: With the longest name of a stream and the longest ending no topic's name comes to more than Kafka's 249 characters.
 PREFIX_MAX = 150
+
+#: The URL of a Kafka as it is written.
+KAFKA_URL = wrote(r"^kafka://[^@/?#]+$", "kafka://localhost:9092")
 
 Errors = Iterator[tuple[Location, Unfit]]
 
@@ -73,8 +77,24 @@ class OAuthSettings(Section):
         return self
 
 
+#: What `SecuritySettings` checks, as far as a JSON Schema can say it.
+_SECURITY = (
+    together(key=["certificate"], certificate=["key"], key_password=["key"]),
+    where({"protocol": ["sasl_plaintext", "sasl_ssl"]}, {"required": ["mechanism"]}),
+    where({"protocol": ["plaintext", "ssl"]}, without("mechanism", "username", "password", "oauth")),
+    where({"protocol": ["plaintext", "sasl_plaintext"]}, without("ca", "certificate", "key", "key_password")),
+    where({"mechanism": ["OAUTHBEARER"]}, {"required": ["oauth"], **without("username", "password")}),
+    where(
+        {"mechanism": ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]},
+        {"required": ["username", "password"], **without("oauth")},
+    ),
+)
+
+
 class SecuritySettings(Section):
     """How the brokers are reached and told who we are, in Kafka's own terms."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": list(_SECURITY)})
 
     protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
         description="Whether the connection is encrypted (`ssl`) and the client authenticated by SASL."
@@ -102,6 +122,8 @@ class SecuritySettings(Section):
 class RegistrySettings(Section):
     """A schema registry, for topics in Avro, JSON Schema or Protobuf."""
 
+    model_config = ConfigDict(json_schema_extra=together(username=["password"], password=["username"]))
+
     url: Url = Field(description="Where it is. A password only with https, except on this machine.")
     username: Annotated[Text, named("[^:]*", "a name without a colon")] | None = Field(
         default=None, description="For basic authentication."
@@ -127,7 +149,20 @@ class RegistrySettings(Section):
 class KafkaLog(Section):
     """A Kafka cluster, or what speaks its protocol, as the durable log."""
 
-    brokers: Annotated[tuple[str, ...], BeforeValidator(_brokers), Written("URL")] = Field(
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                where({"rebalance": ["consumer"]}, without("session_timeout")),
+                where({"cleanup": ["compact"]}, {"properties": {"keep": {"enum": ["all"]}}}),
+            ]
+        }
+    )
+
+    brokers: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_brokers, KAFKA_URL),
+        Written("URL"),
+    ] = Field(
         alias="url",
         description="`kafka://HOST:PORT[,HOST:PORT...]`, port 9092 if left out; or `sqlite:///PATH`, which has none of "
         "the keys below.",
@@ -176,7 +211,7 @@ class KafkaLog(Section):
     )
     oversized: Annotated[
         Literal["reject"] | ClaimCheckSettings,
-        PlainValidator(_oversized),
+        PlainValidator(_oversized, Literal["reject"] | ClaimCheckSettings),
         Written("`reject`, or a mapping", "`reject`"),
     ] = Field(default="reject", description="What becomes of a change over `largest`: `reject`, or `claim_check`.")
     largest_bytes: Size = Field(

@@ -25,6 +25,11 @@ _NUMBER = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 
 def load(path: Path, environment: Environment[str, str]) -> Settings:
     """Read and check a configuration file. Raise ConfigurationErrors with every error that it has."""
+    return read(path, environment)[0]
+
+
+def read(path: Path, environment: Environment[str, str]) -> tuple[Settings, Node]:
+    """Load a configuration file; return what stands in it, with places, as well."""
     file = str(path)
     try:
         text = _text(path)
@@ -34,7 +39,7 @@ def load(path: Path, environment: Environment[str, str]) -> Settings:
             raise _without_place(file, "a configuration", "an empty file", "`headwater init` writes one to begin with")
     except Misconfigured as error:
         raise ConfigurationErrors([error]) from None
-    return _settings(path, root, parsing.errors, environment)
+    return _settings(path, root, parsing.errors, environment), root
 
 
 def _settings(path: Path, root: Node, errors: list[Misconfigured], environment: Environment[str, str]) -> Settings:
@@ -68,26 +73,34 @@ class _Values:
         if isinstance(node, Sequence):
             return tuple(self.of(item, (*location, index)) for index, item in enumerate(node.items))
         try:
-            return self._scalar(node)
+            return scalar(node, self._environment)
         except Unfit as error:
             self._note(node, location, error)
             return None
-
-    def _scalar(self, node: Scalar) -> object:
-        """Fill in and resolve one scalar. What the environment gives stays text: the schema knows what it should be."""
-        text = interpolated(node.text, self._environment)
-        if isinstance(text, FromEnvironment) or not node.plain:
-            return _unicode(text)
-        return _resolved(_unicode(text))
 
     def _note(self, node: Scalar, location: Location, error: Unfit) -> None:
         self.settled.add(location)
         place = node.place
         self.errors.append(
             Misconfigured(
-                path_of(location), error.expected, error.got, self._file, place.line, place.column, error.hint
+                path_of(location),
+                error.expected,
+                error.got,
+                self._file,
+                place.line,
+                place.column,
+                error.hint,
+                code=error.code,
             )
         )
+
+
+def scalar(node: Scalar, environment: Environment[str, str]) -> object:
+    """Fill in and resolve one scalar. What the environment gives stays text: the schema knows what it should be."""
+    text = interpolated(node.text, environment)
+    if isinstance(text, FromEnvironment) or not node.plain:
+        return _unicode(text)
+    return _resolved(_unicode(text))
 
 
 def _unicode(text: str) -> str:
@@ -134,7 +147,7 @@ def _decoded(content: bytes, file: str) -> str:
         before = content[: error.start].decode()
         line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
         got = f"the byte 0x{content[error.start]:02x}"
-        raise Misconfigured(ROOT, "UTF-8", got, file, line, column, "save it as UTF-8") from None
+        raise Misconfigured(ROOT, "UTF-8", got, file, line, column, "save it as UTF-8", code="not-yaml") from None
 
 
 def _without_place(file: str, expected: str, got: str, hint: str) -> Misconfigured:

@@ -207,7 +207,7 @@ class Parsing:
         return self._error(place, ROOT, "YAML", f"a syntax error: {problem[:100]}", hint)
 
     def _error(self, place: Place, path: str, expected: str, got: str, hint: str | None = None) -> Misconfigured:
-        return Misconfigured(path or ROOT, expected, got, self._file, place.line, place.column, hint)
+        return Misconfigured(path or ROOT, expected, got, self._file, place.line, place.column, hint, code="not-yaml")
 
 
 def dotted(path: str, key: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, get_args, get_origin
 
+from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from headwater.settings.schema import Settings
@@ -14,12 +15,21 @@ from headwater.settings.values import Section
 
 @dataclass(frozen=True)
 class Key:
-    """One key of a section: what it holds, and whether its values stand under names that the user chooses."""
+    """One key of a section: what it holds, and whether its values stand under names that the user chooses.
+
+    `attribute` is its name in the settings.
+    """
 
     name: str
+    attribute: str
     info: FieldInfo
     section: type[Section] | None
     named: bool
+
+    @property
+    def secret(self) -> bool:
+        """Whether its value is never shown."""
+        return SecretStr in (self.info.annotation, *arguments(self.info.annotation))
 
 
 def keys(section: type[Section]) -> dict[str, Key]:
@@ -43,7 +53,7 @@ def keys_at(place: tuple[str, ...]) -> dict[str, Key]:
 def _keys(section: type[Section]) -> Iterator[Key]:
     for name, info in section.model_fields.items():
         inner, named = _inner(info.annotation)
-        yield Key(info.alias or name, info, inner, named)
+        yield Key(info.alias or name, name, info, inner, named)
 
 
 def _inner(annotation: object) -> tuple[type[Section] | None, bool]:

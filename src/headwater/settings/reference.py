@@ -1,8 +1,11 @@
-"""Generated text about the configuration: the reference in Markdown, and the file that `headwater init` writes."""
+"""The reference of the configuration in Markdown, generated from its schema."""
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
+from typing import cast
 
 from pydantic_core import PydanticUndefined
 
@@ -11,33 +14,6 @@ from headwater.settings.schema import Settings
 from headwater.settings.values import Section, Written
 
 _NAMES = {"streams": "NAME", "accounts": "NAME", "payload": "FIELD"}
-
-_TEMPLATE = """\
-# Headwater keeps the index below true to the documents in ./docs.
-# Check this file with `headwater lint`. Relative paths are relative to this file.
-
-log: sqlite:///headwater.db            # every change goes through this log first
-
-streams:
-  articles:
-    # Every file of the folder is a document, known by its path. Without a source, changes come by `headwater publish`.
-    source:
-      folder: ./docs
-      include: ["**/*.md", "**/*.txt"]
-      rescan: 10s                      # how often the folder is looked through
-    freshness: 60s                     # 99 % of changes are searchable within
-    replay: 2h                         # a full re-embedding takes at most
-    recipe:
-      chunk: {size: 800}               # characters that a chunk aims at
-      embed: {model: static}           # built in: no network, no GPU
-      payload: {title: title}          # fields that travel with every chunk: NAME: PATH in the body
-    index: sqlite:///headwater.db      # where the vectors go
-"""
-
-
-def template() -> str:
-    """Return the commented configuration to begin with."""
-    return _TEMPLATE
 
 
 def reference() -> str:
@@ -51,6 +27,17 @@ def reference() -> str:
         "| key | type | default | meaning |\n| --- | --- | --- | --- |\n"
     )
     return head + "".join(f"{row}\n" for row in _rows(Settings, ""))
+
+
+def default_of(key: Key) -> object | None:
+    """Return a key's default as it would be written in the file; None where there is none, or none of its own."""
+    literal = re.fullmatch("`([^`]*)`", _default(key))
+    if literal is None:
+        return None
+    try:
+        return cast("object", json.loads(literal[1]))
+    except ValueError:
+        return literal[1]
 
 
 def _rows(section: type[Section], prefix: str) -> Iterator[str]:

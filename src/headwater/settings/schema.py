@@ -6,18 +6,30 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    PlainValidator,
+    ValidationInfo,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from headwater.recipe.options import Chunking
 from headwater.settings.accounts import AccountSettings, CacheSettings
 from headwater.settings.addresses import KAFKA, brokers
 from headwater.settings.embed import EmbedSettings
 from headwater.settings.failures import Unfit
-from headwater.settings.kafka import KafkaLog
+from headwater.settings.kafka import KAFKA_URL, KafkaLog
+from headwater.settings.schema_words import apart, or_text, together
 from headwater.settings.stores import EXPECTED as STORE
 from headwater.settings.stores import Store, store
 from headwater.settings.topic import TopicSettings, unordered, with_schemas
 from headwater.settings.values import (
+    SQLITE_URL,
     AccountName,
     BodyPath,
     Duration,
@@ -75,6 +87,15 @@ def _detailed(value: Mapping[str, Any], info: ValidationInfo) -> Store | KafkaLo
     return place
 
 
+class SqliteLog(Section):
+    """A log in SQLite as a mapping."""
+
+    url: Place = Field(description=f"`{STORE}`.")
+
+
+_LOG_AS_WRITTEN = SQLITE_URL | KAFKA_URL | SqliteLog | KafkaLog
+
+
 def _is_sqlite(url: str) -> bool:
     """Tell whether a URL is SQLite's business; a path alone is what people write who mean it."""
     return url.startswith("sqlite:") or ("://" not in url and not url.startswith(("kafka:", "redpanda:")))
@@ -112,6 +133,10 @@ class PayloadSettings(Section):
     from_: BodyPath = Field(alias="from", description="Where the value stands in the body: a dotted path.")
     required: Truth = Field(default=False, description="Whether a change without the value is rejected.")
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return or_text(handler(schema), "from")
+
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: object) -> object:
@@ -147,6 +172,10 @@ class RecipeSettings(Section):
 
 class StreamSettings(Section):
     """A family of documents with its contract."""
+
+    model_config = ConfigDict(
+        json_schema_extra={**together(version=["topic"]), **apart(topic=["source", "partitions"])}
+    )
 
     source: SourceSettings | None = Field(
         default=None,
@@ -207,7 +236,9 @@ def _stream(it: StreamSettings) -> Iterator[tuple[Location, Unfit]]:
 class Settings(Section):
     """The whole file."""
 
-    log: Annotated[Store | KafkaLog, PlainValidator(_log), Written("URL or mapping", f"`{DEFAULT_LOG}`")] = Field(
+    log: Annotated[
+        Store | KafkaLog, PlainValidator(_log, _LOG_AS_WRITTEN), Written("URL or mapping", f"`{DEFAULT_LOG}`")
+    ] = Field(
         description="Where the durable log is: `sqlite:///PATH`, `kafka://HOST:PORT[,HOST:PORT...]`, or a mapping with "
         "that as `url`. A path after three slashes is relative to this file."
     )

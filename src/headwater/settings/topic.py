@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from headwater.log.codecs.decoder import DELETE_VARIABLES
 from headwater.log.codecs.layout import REGISTERED, Envelope, KeyFormat, Layout, ValueFormat
 from headwater.settings.failures import Unfit, listed
+from headwater.settings.schema_words import never, or_text, where, without
 from headwater.settings.values import (
     BodyPath,
     BodyPaths,
@@ -36,6 +39,16 @@ UNORDERED = (
 
 class TopicSettings(Section):
     """A topic that another system writes."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allOf": [
+                where({"envelope": ["change"]}, without("text", "time", "body", "delete")),
+                where({"format": ["text"], "envelope": ["none", None]}, without("text", "time", "body")),
+                never({"format": ["text"], "envelope": ["change", "debezium"]}),
+            ]
+        }
+    )
 
     name: Annotated[
         str,
@@ -97,6 +110,10 @@ class TopicSettings(Section):
         default="reference",
         description="What a dead letter holds of a record that cannot be read: where it lies, or the record as well.",
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return or_text(handler(schema), "name")
 
     @model_validator(mode="before")
     @classmethod

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -14,17 +14,22 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     SecretStr,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError, core_schema
 
 from headwater.errors import Reject
 from headwater.recipe.condition import Condition
 from headwater.settings.addresses import web_address
 from headwater.settings.failures import Unfit, listed
 from headwater.settings.interpolation import FromEnvironment
+from headwater.settings.schema_words import wrote
 from headwater.settings.stores import EXPECTED as STORE
 from headwater.settings.stores import Store, resolved, store
 from headwater.settings.units import DURATION, SIZE, duration_s, size_bytes
@@ -37,9 +42,7 @@ Location = tuple[str | int, ...]
 class Section(BaseModel):
     """Strict, closed and frozen: nothing is guessed, nothing is ignored, nothing changes later."""
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, validate_by_name=True
-    )
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 @dataclass(frozen=True)
@@ -117,7 +120,7 @@ def _size(least: int, most: int, expected: str) -> BeforeValidator:
             raise unfit(Unfit(expected))
         return size
 
-    return BeforeValidator(check)
+    return BeforeValidator(check, _BYTES)
 
 
 def _store(value: object, info: ValidationInfo) -> object:
@@ -134,7 +137,7 @@ def _path(expected: str) -> BeforeValidator:
             raise unfit(Unfit(expected))
         return resolved(text, folder_of(info))
 
-    return BeforeValidator(check)
+    return BeforeValidator(check, _NOT_EMPTY)
 
 
 def _glob(value: str) -> str:
@@ -175,16 +178,29 @@ def _several(value: object) -> object:
     return (str(value),) if isinstance(value, str) else value
 
 
-def named(pattern: str, expected: str) -> AfterValidator:
-    """Check a name that the user chooses."""
-    known = re.compile(pattern)
+@dataclass(frozen=True)
+class Named:
+    """A name that the user chooses: all of it fits the pattern."""
 
-    def check(value: str) -> str:
-        if not known.fullmatch(value):
-            raise unfit(Unfit(expected))
+    pattern: str
+    expected: str
+
+    def check(self, value: str) -> str:
+        """Return the name, or say what is expected of one."""
+        if not re.fullmatch(self.pattern, value):
+            raise unfit(Unfit(self.expected))
         return value
 
-    return AfterValidator(check)
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": f"^(?:{self.pattern})$"}
+
+
+def named(pattern: str, expected: str) -> Named:
+    """Check a name that the user chooses."""
+    return Named(pattern, expected)
 
 
 def checked(check: Callable[[str], str]) -> AfterValidator:
@@ -212,24 +228,41 @@ def expression(*variables: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-Duration = Annotated[float, BeforeValidator(_duration), Written("duration")]
-Session = Annotated[float, BeforeValidator(_session), Written("duration")]
-Keep = Annotated[float | None, BeforeValidator(_keep), Written("duration, or `all`", "`all`")]
+_LENGTH = r"[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)"
+_BYTES = wrote(r"^[0-9]{1,9}(\.[0-9]{1,9})?([kMGT]?B|[KMGT]iB)$", "64KiB", "10MB")
+_LASTS = wrote(f"^{_LENGTH}$", "250ms", "30s", "5m", "2h", "1d")
+_LASTS_OR_ALL = wrote(f"^(all|{_LENGTH})$", "all", "30d")
+SQLITE_URL = wrote(r"^sqlite:///[^?#]*[^/?#]$", "sqlite:///headwater.db")
+_NOT_EMPTY = wrote(r"^[^\x00]+$", "./docs")
+_SECRET = wrote(r"^[^\x00]+$", "${env:NAME}")
+
+Duration = Annotated[float, BeforeValidator(_duration, _LASTS), Written("duration")]
+Session = Annotated[float, BeforeValidator(_session, _LASTS), Written("duration")]
+Keep = Annotated[float | None, BeforeValidator(_keep, _LASTS_OR_ALL), Written("duration, or `all`", "`all`")]
 Size = Annotated[int, _size(1 << 10, 512 << 20, "a size between 1KiB and 512MiB"), Written("size")]
 DiskSize = Annotated[int, _size(16 << 20, 1 << 40, "a size between 16MiB and 1TiB"), Written("size")]
-Place = Annotated[Store, BeforeValidator(_store), Written("URL")]
+Place = Annotated[Store, BeforeValidator(_store, SQLITE_URL), Written("URL")]
 Folder = Annotated[Path, _path("the path of a folder"), Written("path")]
 File = Annotated[Path, _path("the path of a file"), Written("path")]
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number), Written("number")]
 Truth = Annotated[bool, BeforeValidator(_truth)]
-Secret = Annotated[SecretStr, BeforeValidator(_secret), Written("secret text")]
+Secret = Annotated[SecretStr, BeforeValidator(_secret, _SECRET), Written("secret text")]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
-Url = Annotated[Text, checked(web_address), Written("URL")]
-Glob = Annotated[str, AfterValidator(_glob), Written("list of patterns")]
+Url = Annotated[
+    Text, checked(web_address), Written("URL"), WithJsonSchema({"type": "string", "pattern": "^https?://[^@?#]+$"})
+]
+Glob = Annotated[
+    str,
+    AfterValidator(_glob),
+    Written("list of patterns"),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$)).+$", "examples": ["**/*.md"]}),
+]
 BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
 Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of texts")]
-BodyPaths = Annotated[tuple[BodyPath, ...], BeforeValidator(_several), Field(min_length=1), Written("path or list")]
+BodyPaths = Annotated[
+    tuple[BodyPath, ...], BeforeValidator(_several, BodyPath | Fields), Field(min_length=1), Written("path or list")
+]
 StreamName = Annotated[
     str, named("[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
 ]

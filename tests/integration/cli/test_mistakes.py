@@ -20,12 +20,17 @@ def test_a_bad_configuration_names_every_error_with_its_place(cli: Cli) -> None:
     assert len(lines) == 2
     assert lines[0].startswith("headwater.yaml:3:5: ")
     assert "did you mean freshness?" in lines[0]
+    assert lines[0].endswith(" [unknown-key]")
     assert lines[1].startswith("headwater.yaml:4:13: ")
+    assert lines[1].endswith(" [wrong-value]")
     assert cli("run", "--once", code=3).stderr == failed.stderr
     shape = cli.json("lint", "--json", code=3)
     assert not shape["ok"]
     assert [(error["line"], error["column"]) for error in shape["errors"]] == [(3, 5), (4, 13)]
-    missing = "nowhere.yaml: there is no such file. `headwater init` writes one, --config names another\n"
+    assert [error["code"] for error in shape["errors"]] == ["unknown-key", "wrong-value"]
+    missing = (
+        "nowhere.yaml: there is no such file. `headwater init` writes one, --config names another [no-configuration]\n"
+    )
     assert cli("-c", "nowhere.yaml", "status", code=3).stderr == missing
     assert cli("-c", "nowhere.yaml", "lint", code=3).stderr == missing
     assert cli.json("-c", "nowhere.yaml", "lint", "--json", code=3)["errors"][0]["got"] == "no such file"

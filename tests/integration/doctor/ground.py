@@ -19,7 +19,7 @@ import pytest
 from headwater.cli.doctor import ways
 from headwater.doctor.examination import Examination, examine
 from headwater.observability.findings import Finding, Severity
-from headwater.settings.reference import template
+from headwater.settings.templates import template
 from tests.integration.cli.process import Cli
 from tests.provider.provider import Provider
 

@@ -18,7 +18,7 @@ from headwater.doctor.examination import Examination, examine
 from headwater.doctor.faults import Group
 from headwater.errors import Halt, Retry
 from headwater.observability.findings import Severity, in_order
-from headwater.settings.reference import template
+from headwater.settings.templates import template
 from tests.integration.cli.process import Cli
 
 

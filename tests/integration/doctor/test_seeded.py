@@ -11,7 +11,7 @@ import pytest
 
 from headwater.doctor.faults import FAULTS
 from headwater.observability.findings import Severity
-from headwater.settings.reference import template
+from headwater.settings.templates import template
 from tests.integration.cli.process import Cli
 from tests.integration.doctor.ground import Ground
 from tests.integration.doctor.seeds import SEEDS

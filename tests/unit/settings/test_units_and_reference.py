@@ -8,7 +8,8 @@ import pytest
 
 from headwater.settings.failures import Unfit, listed, shown
 from headwater.settings.loading import load
-from headwater.settings.reference import reference, template
+from headwater.settings.reference import reference
+from headwater.settings.templates import template
 from headwater.settings.units import duration_s, size_bytes
 
 

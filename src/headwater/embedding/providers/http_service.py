@@ -23,7 +23,10 @@ try:
     import httpx2
 except ModuleNotFoundError as missing:
     raise Unreachable(
-        "embedding service", f"the package {missing.name} is not installed", "pip install 'headwater[services]'"
+        "embedding service",
+        f"the package {missing.name} is not installed",
+        "pip install 'headwater[services]'",
+        code="not-installed",
     ) from missing
 
 _CONNECT_S = 10.0

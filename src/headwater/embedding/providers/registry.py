@@ -54,10 +54,15 @@ def factory(provider: str) -> Factory:
         found = point.load() if point else _built_in(place)
     except (ImportError, AttributeError) as error:
         raise Unreachable(
-            f"provider {provider}", f"{place} cannot be loaded: {error}", "Install its package again"
+            f"provider {provider}",
+            f"{place} cannot be loaded: {error}",
+            "Install its package again",
+            code="provider-broken",
         ) from error
     if not callable(found):
-        raise Unreachable(f"provider {provider}", f"{place} is no factory", "Report it to its package")
+        raise Unreachable(
+            f"provider {provider}", f"{place} is no factory", "Report it to its package", code="provider-broken"
+        )
     return found  # type: ignore[no-any-return]  # what an entry point names has no type
 
 

