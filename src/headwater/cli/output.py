@@ -21,10 +21,17 @@ def tell(message: str) -> None:
     print(message.translate(_CONTROLS), file=sys.stderr, flush=True)
 
 
-def say(line: str = "") -> None:
-    """Write a line of data as people read it."""
+def say(line: str = "", *, head: str = "") -> None:
+    """Write a line of data as people read it, behind what `styled` made."""
     with _stdout():
-        print(line.translate(_CONTROLS))
+        print(head + line.translate(_CONTROLS))
+
+
+def styled(text: str, style: str) -> str:
+    """Return a text in a style (the number of an ANSI escape) where stdout is a terminal that wants it."""
+    plain = text.translate(_CONTROLS)
+    wanted = style and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{style}m{plain}\x1b[0m" if wanted else plain
 
 
 def counted(number: int, noun: str) -> str:

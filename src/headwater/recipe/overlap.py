@@ -26,6 +26,6 @@ def overlap(text: str, made: Units, low: int, most: int) -> int:
     reach = max(start - most, made.ends[made.headings[above - 1]] if above else 0)
     # One character more tells whether the first one begins a sentence or a word.
     first = next((at for at in beginnings(text, max(reach - 1, 0), start) if at >= reach), None)
-    if first is not None and first < start:
+    if first is not None and text[first:start].strip():
         return first
     return next((at for at in range(max(reach, 1), start) if text[at - 1].isspace() and not text[at].isspace()), start)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 _CLOSING = "\"'”’»›“)\\]}*`_」』）】〉》〗〙"
 #: Signs that need white space behind them, and those of scripts that write without; an indented line begins anew.
 _CANDIDATE = re.compile(
-    rf"(?<=[.!?…‽⁇⁈⁉؟։።፧᙮])[{_CLOSING}]{{0,3}}\s+"
+    rf"(?<=[.!?…‽⁇⁈⁉؟։።፧᙮])(?:[ \u00a0\u202f]»|[{_CLOSING}]){{0,3}}\s+"
     r"|(?<=[\u0370-\u03ff\u1f00-\u1fff][;\u037e])\s+"
     rf"|(?<=[。！？｡．।॥။។៕།۔])[{_CLOSING}]{{0,3}}\s*(?![。！？｡．…।॥။។៕།۔{_CLOSING}])"
     r"|(?<=[\u0e01-\u0e2e\u0e30-\u0e3a\u0e40-\u0e45\u0e47-\u0e4e]) +(?=[\u0e01-\u0e2e\u0e40-\u0e44])"

@@ -81,8 +81,6 @@ class StandardRecipe:
             if before is None:
                 before = contexts[titles] = context(title, titles)
             start, end = made.starts[low], made.ends[high - 1]
-            if overlapping and (shared := overlap(text, made, low, overlapping)) < start:
-                pieces.append(Piece(before + text[shared:end], len(before) + start - shared, start, end))
-            else:
-                pieces.append(Piece(before + text[start:end], len(before), start, end))
+            shared = start - overlap(text, made, low, overlapping) if overlapping else 0
+            pieces.append(Piece(before + text[start - shared : end], len(before) + shared, start, end, shared))
         return Derived(tuple(pieces), payload(body, self._fields, found[0].title if found else None))

@@ -188,9 +188,11 @@ SWITCHED_OFF = {
         ("card", "log.db"),
     ),
     "a source remembers the digest of the file as it is": (
-        "source = headwater.sources.folder.FolderSource\n"
-        "clean = source._clean\n"
-        "source._clean = lambda self, text: text if text.endswith('\\n') else clean(self, text)",
+        (
+            "source = headwater.sources.folder.FolderSource\n"
+            "clean = source._clean\n"
+            "source._clean = lambda self, text: text if text.endswith('\\n') else clean(self, text)"
+        ),
         ("a digest", "log.db"),
     ),
 }

@@ -42,9 +42,17 @@ def _email(text: str, at: int) -> tuple[int, int] | None:
         return None
     own = local[0][::-1].lstrip(_NOT_OF_IT)
     # `git@host:path` names a place in a repository, and no person.
+    if _in_an_address(before[: len(before) - len(own)]):
+        return None
     if not own or (own in {"git", "hg", "svn"} and text[domain : domain + 1] in {":", "/"}):
         return None
     return at - len(own), domain
+
+
+def _in_an_address(before: str) -> bool:
+    """Tell whether what comes is the login in front of a host, as in `https://user@host`."""
+    _, scheme, rest = before.rpartition("://")
+    return bool(scheme) and not any(sign in "/?#& " for sign in rest)
 
 
 def _domain(text: str, at: int) -> int | None:
@@ -67,11 +75,12 @@ _V6 = re.compile(
 _HEXADECIMAL = re.compile("[0-9A-Fa-f]{0,4}")
 #: Words before four numbers that say that these are a version, or a chapter.
 _VERSION = re.compile(
-    r"(?:version|versions|release|released?|ver|rev|revision|build|firmware|driver|upgrade[ds]?|update[ds]?|patch"
-    r"|section|chapter|ch|clause|abschnitt|kapitel|artikel|article|figure|oid|since|to|from|§|[=~<>^]=?|@)"
-    r"[\s.:\"'(=]{0,3}\Z",
+    r"(?:versions?|released?|ver|rev|revision|build|firmware|driver|kernel|patch"
+    r"|section|chapter|ch|clause|abschnitt|kapitel|artikel|article|figure|oid|§)[\s.:\"'(=]{0,3}\Z",
     re.IGNORECASE,
 )
+#: The same, where the numbers are as low as those of a version.
+_PERHAPS = re.compile(r"(?:upgraded?|updated?|since|to|from|[=~<>^]=?|@)[\s.:\"'(=]{0,3}\Z", re.IGNORECASE)
 _OF_A_MACHINE = re.compile(
     r"(?:\bip|ipv4|addr|address|adresse|host|server|gateway|dns|peer|client|remote|://|ping|ssh|subnet|router|proxy)"
     r"[^\d\n\[\]]{0,16}\Z",
@@ -103,7 +112,7 @@ def _is_v4(text: str, found: re.Match[str]) -> bool:
         return False
     before = text[max(0, start - 32) : start]
     named = _OF_A_MACHINE.search(before) is not None
-    if not named and _VERSION.search(before):
+    if not named and (_VERSION.search(before) or (octets[0] < 10 and _PERHAPS.search(before))):
         return False
     # A port or a prefix length stands only behind an address.
     located = re.match(r":\d{2,5}\b|/\d{1,2}(?!\d|/)", text[end : end + 7]) is not None

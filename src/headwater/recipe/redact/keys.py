@@ -142,7 +142,7 @@ def _is_secret(value: str, *, quoted: bool) -> bool:
     if _STAND_IN.match(value) or (quoted and value.count(" ") > 3):
         return False
     classes = _classes(value)
-    if classes < 2 or (classes == 2 and len(value) < 8) or len(value) < 6:
+    if classes < 2 or len(value) < 6 or (len(value) < 8 and not any(map(str.isdigit, value))):
         return False
     if re.fullmatch(r"[a-z]+(?:[_.-][a-z]+)*|[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+(?:_[A-Z]+)*", value):
         return False  # a name in code

@@ -77,15 +77,16 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
 def _card(text: str, row: list[Group], at: int) -> int:
     """Return how many groups from here on are a card's number, 0 if none."""
     sizes: list[int] = []
+    longest = 0
     for low, high in row[at : at + 5]:
         sizes.append(high - low)
         total = sum(sizes)
         if total > _MOST_CARD:
-            return 0
+            break
         shape = len(sizes) == 1 or tuple(sizes) in _CARD_GROUPS
         if total >= _LEAST_CARD and shape and _is_card(text, row, at, at + len(sizes)):
-            return len(sizes)
-    return 0
+            longest = len(sizes)
+    return longest
 
 
 def _is_card(text: str, row: list[Group], low: int, high: int) -> bool:
@@ -161,7 +162,7 @@ def _iban_end(text: str, start: int, length: int) -> int:
         sign = text[at : at + 1]
         if sign.isalnum() and sign.isascii():
             signs.append(sign)
-        elif sign not in _IBAN_GAPS or not sign or text[at - 1] in _IBAN_GAPS:
+        elif sign not in _IBAN_GAPS or not sign or (text[at - 1] in _IBAN_GAPS and text[at - 2] in _IBAN_GAPS):
             return 0
         at += 1
     if text[at : at + 1].isalnum() or text[at : at + 1] == "_":
@@ -175,21 +176,22 @@ def _iban_end(text: str, start: int, length: int) -> int:
 _LEAST_PHONE, _MOST_PHONE = 7, 15
 _LABELS = (
     r"tele(?:ph|f)one?|tel[eé]f(?:ono|on)|phone|mobile?|mobiltelefon|handy|m[oó]vil|celular|cell(?:phone)?|fax|telefax"
-    r"|tel|t[eé]l|t[eé]l[eé]phone|telefoon|puhelin|numer telefonu|whatsapp|hotline|call|dial|ring|tlf|rufnummer|durchwahl"
+    r"|tel|t[eé]l|t[eé]l[eé]phone|telefoon|puhelin|numer telefonu|whatsapp|hotline|call|dial|ring|tlf|rufnummer"
+    r"|durchwahl"
     r"|тел|телефон|τηλ|τηλέφωνο|电话|電話|手机|携帯|전화|휴대폰|هاتف|الهاتف|جوال|טלפון|नंबर|फ़ोन|फोन|โทร|โทรศัพท์"
     r"|điện thoại|sđt"
 )
 _LABELLED = re.compile(
-    rf"(?<![A-Za-zÀ-ÿ\[])(?:{_LABELS})(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?(?![A-Za-zÀ-ÿ\]])"
+    rf"(?<![A-Za-zÀ-ÿ\[])(?:{_LABELS})s?(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?(?![A-Za-zÀ-ÿ\]])"
     r"[^\d\n\[]{0,18}\Z",
     re.IGNORECASE,
 )
 _LABEL = re.compile(rf"(?:[\w ]{{0,20}}[ _-])?(?:{_LABELS})s?(?:[ _-]?(?:number|nummer|no|nr|num))?s?", re.IGNORECASE)
 #: Words before a number that say what else it is.
 _OTHER = re.compile(
-    r"(?:order|ref|reference|part|sku|isbn|issn|ean|upc|gtin|serial|s/n|invoice|model|article|item|ticket|case|tracking"
+    r"(?<![A-Za-z])(?:order|ref|reference|part|sku|isbn|issn|ean|upc|gtin|serial|s/n|invoice|model|article|item|ticket|case|tracking"
     r"|account|konto|bestell\w*|rechnung\w*|artikel\w*|pedido|factura|commande|facture|ordine|fattura|заказ|артикул|订单|注文"
-    r"|version|build|doi|id|po|no\.|nr\.?|№|#)[\w ]{0,12}[.:#=°\s]{0,3}\Z",
+    r"|version|build|doi|id|po|no|nr|№|#)(?:s|\b)(?: ?\w{1,8}){0,2}[.:#=°\s]{0,3}\Z",
     re.IGNORECASE,
 )
 _CODES = re.compile(
@@ -201,10 +203,10 @@ _DATE = re.compile(r"(?:\d{4}[.\-/ ]\d{1,2}[.\-/ ]\d{1,2}|\d{1,2}[.\-/ ]\d{1,2}[
 _NATIONAL = re.compile(
     r"(?:1[ .-])?\([2-9]\d\d\)[ -]?[2-9]\d\d[ .-]\d{4}"  # North America
     r"|(?:1([ .-]))?[2-9]\d\d([ .-])[2-9]\d\d\2\d{4}"
-    r"|0[1-9](?:([ .-])\d\d)(?:\3\d\d){3}"  # in pairs: France
-    r"|\(0[1-9]\d{0,4}\)[ -]?\d{2,8}(?:[ -]?\d{2,5}){0,3}"
+    r"|0[1-9](?:([ .-])\d\d)(?:\3\d\d){3}(?!\3\d)"  # in pairs: France
+    r"|\(0[1-9]\d{0,4}\)[ -]?\d{2,8}(?:[ -]?\d{1,5}){0,3}"
     r"|0[1-9]\d{0,4} ?/ ?\d{2,8}(?:[ -]?\d{1,5}){0,4}"
-    r"|0[1-9]\d{0,4}([ -])\d{2,8}(?:\4\d{2,5}){0,4}"
+    r"|(?!\d{3}-\d\d-\d{4})0[1-9]\d{0,4}([ -])\d{2,8}(?:\4\d{2,5}){0,4}(?!\4\d)"
     r"|\([1-9]\d\) ?9?\d{4}-\d{4}"  # Brazil
     r"|8[ -]?\(\d{3}\)[ -]?\d{3}[ -]\d\d[ -]?\d\d|8-\d{3}-\d{3}-\d\d-\d\d"  # Russia
     r"|1[3-9]\d([ -])\d{4}\5\d{4}"  # China
