@@ -37,8 +37,11 @@ class RedactingWriter:
         self._redactor = redactor
 
     async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:
-        cleaned = [redacted(change, self._redactor, index) for index, change in enumerate(changes)]
-        await self._inner.append(cleaned, position)
+        # Ids first: whoever appends the others again has not paid for them yet.
+        for index, change in enumerate(changes):
+            if self._redactor.find(change.key.decode("utf-8", "replace")):
+                raise Reject(REFUSED, index)
+        await self._inner.append([redacted(change, self._redactor) for change in changes], position)
 
     async def position(self, source: str) -> tuple[int, dict[bytes, bytes]]:
         return await self._inner.position(source)
@@ -47,13 +50,11 @@ class RedactingWriter:
         await self._inner.close()
 
 
-def redacted(change: Outgoing, redactor: Redactor, index: int | None = None) -> Outgoing:
-    """Return a change without what the redactor finds. Raise Reject when its id holds such a thing.
+def redacted(change: Outgoing, redactor: Redactor) -> Outgoing:
+    """Return a change without what the redactor finds; its id stays.
 
     It is written anew even where nothing is found: of a key that stands twice only the last value is read.
     """
-    if redactor.find(change.key.decode("utf-8", "replace")):
-        raise Reject(REFUSED, index)
     if change.value is None:
         return change
     fields = parse(change.value)

@@ -181,6 +181,48 @@ def test_no_secret_is_in_anything_that_was_written(tmp_path: Path, provider: Sta
     assert {it["id"] for it in exported} == {"plain.md", "short-1.txt", "short-2.txt", "edited.md"}
 
 
+BEFORE = """\
+log: sqlite:///log.db
+streams: {notes: {recipe: {embed: {model: hash}}, index: sqlite:///old.db}}
+"""
+AFTER = """\
+log: sqlite:///log.db
+cache: {url: 'sqlite:///new-cache.db'}
+streams:
+  notes:
+    recipe: {redact: all, payload: {title: title}, embed: {model: hash}}
+    index: sqlite:///new.db
+"""
+
+
+def replayed(place: Place) -> set[str]:
+    """Fill a log without redaction, and build an index with it from that; return what of the new holds a secret."""
+    settings = place.folder / "headwater.yaml"
+    settings.write_text(BEFORE)
+    lines = [{"id": f"n{at}", "text": f"{at} {ALL}", "title": ALL} for at in range(5)]
+    place.call("publish", "notes", stdin="\n".join(map(json.dumps, [*lines, {"id": SECRETS["email"], "text": "x"}])))
+    place.call("run", "--once")
+    place.said.clear()
+    settings.write_text(AFTER)
+    place.call(*RUN)
+    place.call("verify", "notes")
+    place.call("export", "notes")
+    place.call("dead", "list", "notes")
+    return {where for _, where in place.leaks() if where not in {"log.db", "old.db"}}
+
+
+def test_what_a_log_held_before_reaches_nothing_new(tmp_path: Path, provider: Start) -> None:
+    place = start(tmp_path, provider, WHOLE)
+    assert replayed(place) == set()
+    assert ("card", "log.db") in place.leaks(), "redaction does not reach back, and the docs say so"
+    assert "record" in place.call("dead", "list", "notes"), "an id that holds something has the name of its record"
+
+
+def test_without_redaction_at_reading_the_search_finds_it(tmp_path: Path, provider: Start) -> None:
+    place = start(tmp_path, provider, "headwater.journal._reading = lambda settings, decode: decode")
+    assert "new.db" in replayed(place)
+
+
 #: Each switches one safeguard off: what is found then, and where.
 SWITCHED_OFF = {
     "the log takes what sources append": (

@@ -66,7 +66,7 @@ def test_an_edited_sentence_costs_at_most_two_texts_more(markdown: bool) -> None
     rng = random.Random(2)
     plain, overlapping = Chunking(), Chunking(overlap=120)
     before = {it.text for it in derive(text, id_, plain)}, {it.text for it in derive(text, id_, overlapping)}
-    costs = []
+    costs: list[int] = []
     while len(costs) < 60:
         at = text.find(". ", rng.randrange(len(text) - 1000))
         end = text.find(". ", at + 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headwater.clock import SystemClock, SystemIds
 from headwater.errors import Reject
-from headwater.log.codecs.json import decode, parse, render_time
-from headwater.log.redaction import REFUSED, redacted, redacting
+from headwater.log.codecs.json import decode, parse, render_time, upsert
+from headwater.log.memory import MemoryLog
+from headwater.log.redaction import REFUSED, RedactingWriter, redacted, redacting
 from headwater.model.change import Change, Outgoing, Record, Undecodable, digest, digest_value
 from headwater.model.registry import ANY_EPOCH
 from headwater.recipe.options import REDACTABLE
@@ -132,10 +135,23 @@ def test_what_goes_into_the_log_is_written_anew() -> None:
     assert parse(change.value) == {"id": "a", "text": "clean", "time": "2024-01-01T00:00:00Z"}
     assert change.headers == (("h", b"v"),)
     assert redacted(Outgoing(b"a", None), ALL).value is None
+
+
+def test_an_id_that_holds_something_is_refused_before_anything_is_appended() -> None:
+    log = MemoryLog(SystemClock(), SystemIds())
+    writer = RedactingWriter(log.writer("s", 1), ALL)
+    changes = [upsert("a", CARD, 0), upsert(f"mail/{MAIL}", "x", 0), upsert("b", MAIL, 0)]
     with pytest.raises(Reject, match="its id holds") as refused:
-        redacted(Outgoing(MAIL.encode(), b"{}"), ALL, 7)
-    assert refused.value.index == 7
+        asyncio.run(writer.append(changes))
+    assert refused.value.index == 1
     assert MAIL not in refused.value.reason
+    asyncio.run(writer.append([changes[0], changes[2]]))
+
+    async def values() -> list[bytes | None]:
+        return [it.value async for it in log.history("s", "g", 1).read(0, 0, 9)]
+
+    first, second = asyncio.run(values())
+    assert (parse(first or b"")["text"], parse(second or b"")["text"]) == ("[card]", "[email]")
 
 
 def read(key: str, value: str) -> Change | Undecodable:

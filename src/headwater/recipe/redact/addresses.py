@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator
 
 _MOST_LOCAL, _MOST_DOMAIN = 254, 255
-#: The part before the sign, read backwards from it.
-_LOCAL = re.compile(r"[\w!#$%&'*+/=?^`{|}~-]+(?:\.+[\w!#$%&'*+/=?^`{|}~-]+)*")
+#: The part before the sign, read backwards from it. Paths and queries are more common than their signs in it.
+_LOCAL = re.compile(r"[\w!$%'*+=^`{|}~-]+(?:\.+[\w!$%'*+=^`{|}~-]+)*")
 _QUOTED = re.compile(r'"[^"\s@]{1,64}(?: [^"\s@]{1,64}){0,3}"')
 _DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}([^\W\d_](?:[\w-]{1,62}))")
 _LITERAL = re.compile(r"\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]")
 #: What stands before a local part without being of it.
-_NOT_OF_IT = "'/=|{`*#?&!~"
+_NOT_OF_IT = "'=|{`*!~"
 #: Endings of files that are no top-level domains: `icon@2x.png`.
 _ENDINGS = "png jpg jpeg gif svg webp css js mjs html htm php json xml yml yaml tar gz txt pdf csv jar so dll"
 _FILES = frozenset(_ENDINGS.split())
@@ -60,9 +60,14 @@ def _domain(text: str, at: int) -> int | None:
     if literal:
         return literal.end()
     found = _DOMAIN.match(text, at + 1, at + 1 + _MOST_DOMAIN)
-    if found is None or found[1].lower() in _FILES or text[found.end() : found.end() + 1] == "(":
+    if found is None or text[found.end() : found.end() + 1] == "(":
         return None
-    return found.end()
+    if found[1].lower() not in _FILES:
+        return found.end()
+    # `icon@2x.png` is a file, `alice@example.org.txt` is one about somebody.
+    rest = found[0][: -len(found[1]) - 1]
+    top = rest.rpartition(".")[2]
+    return at + 1 + len(rest) if top != rest and top.isalpha() and not rest[0].isdigit() else None
 
 
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"

@@ -125,7 +125,8 @@ def _stuck(text: str, start: int, end: int) -> bool:
 
 # --- accounts
 
-_IBAN = re.compile(r"(?<![A-Za-z0-9])([A-Za-z]{2})[ \-]?[0-9]{2}")
+#: The country's letters, read backwards from the digits behind them.
+_COUNTRY = re.compile(r"[ \-]?([A-Za-z]{2})(?![A-Za-z0-9])")
 _IBAN_GAPS = " -.\n\t"
 #: The registry's lengths, by country.
 _LENGTHS = {
@@ -144,14 +145,17 @@ _LENGTHS = {
 def ibans(text: str) -> Iterator[tuple[int, int]]:
     """Yield the account numbers (IBAN) of a text."""
     done = 0
-    for found in _IBAN.finditer(text):
-        length = _LENGTHS.get(found[1].upper())
-        if length is None or found.start() < done:
+    for digits in _DIGITS.finditer(text):
+        low, high = digits.span()
+        country = _COUNTRY.match(text[max(0, low - 4) : low][::-1]) if high - low >= 2 and low >= done else None
+        length = _LENGTHS.get(country[1][::-1].upper()) if country else None
+        if country is None or length is None:
             continue
-        end = _iban_end(text, found.start(), length)
+        start = low - country.end()
+        end = _iban_end(text, start, length)
         if end:
             done = end
-            yield found.start(), end
+            yield start, end
 
 
 def _iban_end(text: str, start: int, length: int) -> int:
