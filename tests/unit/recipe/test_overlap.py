@@ -55,6 +55,7 @@ def test_an_overlap_never_reaches_over_a_heading() -> None:
     for piece in derive(text, "a.md", Chunking(400, overlap=200)):
         begin = piece.start - piece.overlap
         assert not any(begin < it.end and it.start < piece.start for it in found)
+        assert not piece.overlap or all(it.start != piece.start for it in found), "nothing goes before a heading"
         reaching += bool(piece.overlap)
     assert reaching > 20
 
@@ -77,6 +78,16 @@ def test_an_edited_sentence_costs_at_most_two_texts_more(markdown: bool) -> None
         costs.append(len({it.text for it in derive(edited, id_, overlapping)} - before[1]) - without)
     assert max(costs) <= 2
     assert sum(costs) / len(costs) <= 0.6
+
+
+def test_nothing_goes_before_a_label_that_leads_a_heading() -> None:
+    body = "\n\n".join(f"Some sentence number {at} of a certain length." for at in range(6))
+    text = "\n\n".join([f".. _label-{at}:\n\nTitle {at}\n=======\n\n{body}" for at in range(6)])
+    pieces = derive(text, "a.txt", Chunking(300, overlap=100))
+    leading = [it for it in pieces if text.startswith(".. _label", it.start)]
+    assert len(leading) == 6
+    assert all(it.overlap == 0 for it in leading)
+    assert any(it.overlap for it in pieces)
 
 
 def test_without_an_overlap_the_fingerprint_is_what_it_was() -> None:
