@@ -38,9 +38,11 @@ def try_(
 
     What was redacted is shown by kind and place, never itself. Exit 1 when the file would be rejected.
     --json writes {"stream", "id", "format", "characters", "text",
-    "redacted": [{"kind", "start", "end", "line", "column"}], "rejected", "filtered", "chunks": [{"text", "context", "overlap", "start", "end", "tokens", "too_long"}], "payload",
+    "redacted": [{"kind", "start", "end", "line", "column"}], "rejected", "filtered",
+    "chunks": [{"text", "context", "overlap", "start", "end", "tokens", "too_long"}], "payload",
     "fingerprints": {"text", "chunk", "model", "payload"}, each {"digest", "covers"}}. Places of what was redacted are
-    those in the file, those of chunks in the text that is left. "tokens" is null where the tokenizer is not known here.
+    those in the file, those of chunks in "text", which is what is left. "tokens" is null where the tokenizer is not
+    known here.
     """
     perform(_try(config_of(context, config), file, stream, json))
 

@@ -81,7 +81,7 @@ def test_an_edited_sentence_costs_at_most_two_texts_more(markdown: bool) -> None
 
 
 def test_nothing_goes_before_a_label_that_leads_a_heading() -> None:
-    body = "\n\n".join(f"Some sentence number {at} of a certain length." for at in range(6))
+    body = "\n\n".join(f"Some sentence number {at} of a certain length." for at in range(11))
     text = "\n\n".join([f".. _label-{at}:\n\nTitle {at}\n=======\n\n{body}" for at in range(6)])
     pieces = derive(text, "a.txt", Chunking(300, overlap=100))
     leading = [it for it in pieces if text.startswith(".. _label", it.start)]
