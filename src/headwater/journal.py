@@ -29,8 +29,9 @@ if TYPE_CHECKING:
     from headwater.model.change import Record
     from headwater.model.registry import Epoch
     from headwater.observability.signals import Emit
+    from headwater.recipe.redact.redactor import Redactor
     from headwater.settings.kafka import KafkaLog as KafkaSettings
-    from headwater.settings.schema import Settings
+    from headwater.settings.schema import Settings, StreamSettings
 
     Decode = Callable[[Record, tuple[Epoch, ...]], Waiting]
 
@@ -121,7 +122,8 @@ class SqliteJournal:
 
     def writer(self, stream: str, trace: str) -> LogWriter:
         writer = self._log(create=True).writer(stream, self._streams[stream].partitions)
-        return LabellingWriter(writer, [(TRACE_HEADER, trace.encode())]) if trace else writer
+        labelled = LabellingWriter(writer, [(TRACE_HEADER, trace.encode())]) if trace else writer
+        return _capturing(self._streams[stream], labelled)
 
     def history(self, stream: str, *, create: bool) -> LogHistory:
         return self._log(create=create).history(stream, _group(stream), self._streams[stream].partitions)
@@ -135,10 +137,10 @@ class SqliteJournal:
     def shares(self) -> None:
         return None
 
-    def decode(self, stream: str) -> Decode:  # noqa: ARG002 (all of its streams are written by `publish` and sources)
+    def decode(self, stream: str) -> Decode:
         from headwater.log.codecs.json import decode
 
-        return decode
+        return _reading(self._streams[stream], decode)
 
     def uncompacted(self, stream: str) -> str:  # noqa: ARG002 (whatever the stream: nothing compacts this log)
         return ""
@@ -209,7 +211,8 @@ class KafkaJournal:
         from headwater.log.claims import LimitedWriter
 
         writer = LimitedWriter(self._log().writer(stream), self._kafka.largest_bytes, self._claim_folder())
-        return LabellingWriter(writer, [*headers, *([(TRACE_HEADER, trace.encode())] if trace else [])])
+        labelled = LabellingWriter(writer, [*headers, *([(TRACE_HEADER, trace.encode())] if trace else [])])
+        return _capturing(self._settings.streams[stream], labelled)
 
     def history(self, stream: str, *, create: bool) -> LogHistory:  # noqa: ARG002 (looking makes nothing on Kafka)
         history = self._log().history(stream, self._group(stream))
@@ -253,8 +256,10 @@ class KafkaJournal:
 
         layout = self._layout(stream)
         if layout is None:
-            return decoding(decode)
-        return decoder(layout, self._learned(stream)[0] if self._registered(stream) else None)
+            made = decoding(decode)
+        else:
+            made = decoder(layout, self._learned(stream)[0] if self._registered(stream) else None)
+        return _reading(self._settings.streams[stream], made)
 
     def _layout(self, stream: str) -> Layout | None:
         """Return how another system writes its records; None: it is Headwater's own topic."""
@@ -347,6 +352,35 @@ def _uncompacted(layout: Layout | None) -> str:
     from headwater.log.codecs.layout import compaction_problem_of
 
     return compaction_problem_of(layout) if layout else ""
+
+
+def _capturing(settings: StreamSettings, writer: LogWriter) -> LogWriter:
+    """Return a writer from which the log gets nothing that the recipe takes out."""
+    redactor = redactor_of(settings)
+    if redactor is None:
+        return writer
+    from headwater.log.redaction import RedactingWriter
+
+    return RedactingWriter(writer, redactor)
+
+
+def _reading(settings: StreamSettings, decode: Decode) -> Decode:
+    """Return what reads records, so that nothing behind it sees what the recipe takes out."""
+    redactor = redactor_of(settings)
+    if redactor is None:
+        return decode
+    from headwater.log.redaction import redacting
+
+    return redacting(decode, redactor)
+
+
+def redactor_of(settings: StreamSettings) -> Redactor | None:
+    """Return what takes out what a stream's recipe names, if it names anything."""
+    if not settings.recipe.redact:
+        return None
+    from headwater.recipe.redact.redactor import Redactor
+
+    return Redactor(settings.recipe.redact)
 
 
 def _group(stream: str) -> str:

@@ -220,31 +220,17 @@ class Site:
 
     def recipe(self, stream: str, number: int) -> Recipe:
         """Return the stream's recipe with a number."""
-        from headwater.recipe.options import Chunking, PayloadField
-        from headwater.recipe.standard import StandardRecipe
-
-        settings = self._stream(stream).recipe
-        chunk = settings.chunk
-        fields = {name: PayloadField(field.from_, field.required) for name, field in settings.payload.items()}
-        predicate, name = _predicate(settings.filter) if settings.filter else (None, "")
-        return StandardRecipe(
-            number,
-            Chunking(chunk.size, chunk.minimum, chunk.maximum),
-            fields,
-            settings.format,
-            self.embedder(stream).describe().fingerprint,
-            predicate=predicate,
-            predicate_name=name,
-        )
+        return recipe_of(self._stream(stream), number, self.embedder(stream).describe().fingerprint)
 
     def source(self, stream: str) -> Source | None:
         """Return what appends to the stream what its source holds, if it has one."""
+        from headwater.journal import redactor_of
         from headwater.sources.folder import FolderSource
 
-        folder = self._stream(stream).source
+        folder, redactor = self._stream(stream).source, redactor_of(self._stream(stream))
         if folder is None:
             return None
-        return self._kept(FolderSource(folder.folder, folder.include, self.writer(stream), self.clock))
+        return self._kept(FolderSource(folder.folder, folder.include, self.writer(stream), self.clock, redactor))
 
     def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
         """Return what waits out outages, and tells `notice` of them."""
@@ -436,6 +422,29 @@ def open_site(path: Path, environment: Mapping[str, str]) -> Site:
     from headwater.settings.loading import load
 
     return Site(load(path, environment), path)
+
+
+def recipe_of(settings: StreamSettings, number: int, model_fingerprint: str) -> Recipe:
+    """Return the recipe that a stream's settings name, for a model with this fingerprint."""
+    from headwater.journal import redactor_of
+    from headwater.recipe.options import Chunking, PayloadField
+    from headwater.recipe.standard import StandardRecipe
+
+    told = settings.recipe
+    chunk = told.chunk
+    fields = {name: PayloadField(field.from_, field.required) for name, field in told.payload.items()}
+    predicate, name = _predicate(told.filter) if told.filter else (None, "")
+    redactor = redactor_of(settings)
+    return StandardRecipe(
+        number,
+        Chunking(chunk.size, chunk.minimum, chunk.maximum, chunk.overlap),
+        fields,
+        told.format,
+        model_fingerprint,
+        predicate=predicate,
+        predicate_name=name,
+        redactor_name=redactor.name if redactor else "",
+    )
 
 
 def _predicate(text: str) -> tuple[Callable[[Change], bool], str]:

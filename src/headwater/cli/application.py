@@ -29,6 +29,7 @@ from headwater.cli.search import search
 from headwater.cli.status import status
 from headwater.cli.topics import topics
 from headwater.cli.trace import trace
+from headwater.cli.try_ import try_
 from headwater.cli.verify import verify
 
 app = typer.Typer(
@@ -68,6 +69,7 @@ _BEHIND: tuple[Callable[..., None], ...] = (pause, resume, doctor, explain, sche
 
 for verb in _BEFORE:
     app.command()(verb)
+app.command("try")(try_)  # the bare word is Python's
 app.add_typer(config_verbs)
 app.add_typer(dead)
 app.add_typer(topics)

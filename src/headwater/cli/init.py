@@ -35,6 +35,14 @@ _ABOUT: dict[Template, tuple[str, tuple[str, ...]]] = {
         "the files of a folder; needs no service",
         ("headwater run --once", 'headwater search articles "what happens to a delete"'),
     ),
+    Template.REDACTION: (
+        "the files of a folder, without personal data and keys; needs no service",
+        (
+            "headwater try docs/welcome.md",
+            "headwater run --once",
+            'headwater search articles "what happens to a delete"',
+        ),
+    ),
     Template.SERVICE: (
         "the files of a folder, embedded by a service; its key comes from the environment",
         (
@@ -54,7 +62,7 @@ _ABOUT: dict[Template, tuple[str, tuple[str, ...]]] = {
     ),
 }
 #: Those that read a folder, and so have one to begin with.
-_OF_A_FOLDER = frozenset({Template.FOLDER, Template.SERVICE})
+_OF_A_FOLDER = frozenset({Template.FOLDER, Template.REDACTION, Template.SERVICE})
 
 
 def init(

@@ -26,10 +26,17 @@ def tell(message: str) -> None:
     print(printable(message), file=sys.stderr, flush=True)
 
 
-def say(line: str = "") -> None:
-    """Write a line of data as people read it."""
+def say(line: str = "", *, head: str = "") -> None:
+    """Write a line of data as people read it, behind what `styled` made."""
     with _stdout():
-        print(printable(line))
+        print(head + printable(line))
+
+
+def styled(text: str, style: str) -> str:
+    """Return a text in a style (the number of an ANSI escape) where stdout is a terminal that wants it."""
+    plain = printable(text)
+    wanted = style and sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return f"\x1b[{style}m{plain}\x1b[0m" if wanted else plain
 
 
 def counted(number: int, noun: str) -> str:

@@ -13,13 +13,16 @@ class Piece(msgspec.Struct, frozen=True, gc=False):
     """One chunk to be.
 
     `text` is exactly what the model is given. Its first `skip` characters are what enriching added; the rest is the
-    document's own: `text[skip:] == extracted[start:end]`, offsets in characters of the extracted text.
+    document's own: `text[skip:] == extracted[start:end]`, offsets in characters of the extracted text. Of what was
+    added, the last `overlap` characters are those right before `start`: they belong to another piece, and are read but
+    not shown with this one.
     """
 
     text: str
     skip: int
     start: int
     end: int
+    overlap: int = 0
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False):

@@ -7,21 +7,28 @@ from importlib.metadata import version
 
 from headwater.model.change import digest_value
 from headwater.model.document import Fingerprints
-from headwater.recipe import chunk, enrich, extract, payload, sections, sentences, units
+from headwater.recipe import chunk, enrich, extract, overlap, payload, sections, sentences, units
 from headwater.recipe.options import Chunking, Format, PayloadField
 
 SPLITTER = "semantic-text-splitter"
 
 
 def fingerprints(
-    chunking: Chunking, fields: Mapping[str, PayloadField], form: Format | None, model: str, filtered: str
+    chunking: Chunking,
+    fields: Mapping[str, PayloadField],
+    form: Format | None,
+    model: str,
+    filtered: str,
+    redacted: str,
 ) -> Fingerprints:
-    """Digest the settings with the revisions of the algorithms. `filtered` identifies the filter, empty without one."""
+    """Digest the settings with the revisions of the algorithms. `filtered` and `redacted` identify the filter and the
+    redactor, empty without one.
+    """
     cutting = [sections.REVISION, sentences.REVISION, units.REVISION, chunk.REVISION, enrich.REVISION]
     # The context before each piece begins with the title, so its source counts here as well.
     title = fields.get(payload.TITLE)
     return Fingerprints(
-        text=_hexadecimal(["text", extract.REVISION, filtered]),
+        text=_hexadecimal(["text", extract.REVISION, filtered, *([redacted] if redacted else [])]),
         chunk=_hexadecimal(
             [
                 "chunk",
@@ -30,6 +37,7 @@ def fingerprints(
                 [chunking.least, chunking.size, chunking.most],
                 form,
                 title.path if title else None,
+                *([overlap.REVISION, chunking.overlap] if chunking.overlap else []),
             ]
         ),
         model=model,

@@ -5,23 +5,29 @@ The configuration file maps onto this.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 Format = Literal["markdown", "text"]
+
+#: What can be taken out of texts.
+Redactable = Literal["card", "email", "iban", "ip", "key", "phone"]
+REDACTABLE: tuple[Redactable, ...] = get_args(Redactable)
 
 
 class Chunking(msgspec.Struct, frozen=True, gc=False):
     """Sizes of chunks, in characters of the document's text.
 
     `size` is the target: about the mean, and paragraphs up to it stay whole. `minimum` and `maximum` default to a
-    quarter and to one and a half of it.
+    quarter and to one and a half of it. `overlap` is how much of the text before a chunk goes with it at most; the
+    other sizes do not count it.
     """
 
     size: int = 800
     minimum: int | None = None
     maximum: int | None = None
+    overlap: int = 0
 
     def __post_init__(self) -> None:
         if self.size < 16:
@@ -30,6 +36,10 @@ class Chunking(msgspec.Struct, frozen=True, gc=False):
             raise ValueError(f"chunk sizes must ascend: minimum {self.least}, size {self.size}, maximum {self.most}")
         if self.most < 2 * self.least:
             raise ValueError(f"the chunk maximum {self.most} is less than twice the minimum {self.least}")
+        if not 0 <= self.overlap <= self.size // 2:
+            raise ValueError(
+                f"the chunk overlap is {self.overlap}, from 0 up to half of the size {self.size} is allowed"
+            )
 
     @property
     def least(self) -> int:

@@ -1,4 +1,5 @@
-"""Sentences: take a long paragraph apart, into items, sentences, and where there are none, words and grapheme clusters.
+"""Sentences: take a long paragraph apart, into items, sentences, clauses, and where there are none, words and grapheme
+clusters. Which sign ends a sentence is decided in `sentence_ends`.
 
 Every cut is chosen from the characters around it, so an edit moves only the cuts beside it, in a line of ten megabytes
 too. `semantic-text-splitter` gets what has no end of a sentence within the limit: it fills greedily, which would shift
@@ -8,18 +9,23 @@ cuts far away, and needs quadratic time for many words, so it gets no more than 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from semantic_text_splitter import TextSplitter
 
+from headwater.recipe.sentence_ends import beginnings
+
 #: Part of the `chunk` fingerprint: raise it when the same paragraph gives other units.
-REVISION = 1
+REVISION = 2
 
 _ITEM = re.compile(r"\n(?=[ \t]*(?:[-*+•#|]|\w{1,3}[.)]|\.\.|:\w)[ \t:])")
-_SENTENCE = re.compile(r"(?<=[.!?:;…؟।])[\"'”’)\]*`_]{0,3}\s+|(?<=[。！？])|\n(?=[ \t])")
+#: What parts a sentence that is too long to stay whole.
+_CLAUSE = re.compile(
+    r"(?<=[.!?:;,…؟؛،।])[\"'”’»)\]*`_]{0,3}\s+|(?<=[。！？；：，、])|(?<=[\u0e01-\u0e5b]) +(?=[\u0e01-\u0e5b])"
+)
 _NEWLINE, _SPACE = 10, 32
 # One in so many ends of lines, spaces, characters is the end of a window.
 _OF_LINES, _OF_SPACES, _OF_ALL = 4, 32, 128
@@ -42,22 +48,30 @@ def take_apart(text: str, start: int, end: int, limit: int) -> Iterator[tuple[in
 
 
 def _small(text: str, start: int, end: int, limit: int) -> Iterator[tuple[int, int]]:
-    """Cut at the ends of sentences, and what is still too long by windows, then by the splitter."""
-    for low, high in _cut(text, start, end, _SENTENCE):
+    """Cut at the ends of sentences; what is still too long at those of clauses, by windows, then by the splitter."""
+    for low, high in _between(beginnings(text, start, end), start, end):
         if high - low <= limit:
             yield low, high
             continue
-        for left, right in _windows(text, low, high, limit):
-            if right - left <= limit:
-                yield left, right
-            else:
-                yield from _split(text, left, right, limit)
+        for first, last in _cut(text, low, high, _CLAUSE):
+            if last - first <= limit:
+                yield first, last
+                continue
+            for left, right in _windows(text, first, last, limit):
+                if right - left <= limit:
+                    yield left, right
+                else:
+                    yield from _split(text, left, right, limit)
 
 
 def _cut(text: str, start: int, end: int, pattern: re.Pattern[str]) -> Iterator[tuple[int, int]]:
     """Cut behind every match."""
-    for match in pattern.finditer(text, start, end):
-        cut = match.end()
+    return _between((match.end() for match in pattern.finditer(text, start, end)), start, end)
+
+
+def _between(cuts: Iterable[int], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """Yield what lies between the cuts."""
+    for cut in cuts:
         if start < cut < end:
             yield start, cut
             start = cut

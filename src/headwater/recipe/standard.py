@@ -1,4 +1,4 @@
-"""The standard recipe: extract, chunk, enrich and pick the payload, in that order."""
+"""The standard recipe: extract, chunk, overlap, enrich and pick the payload, in that order."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from headwater.recipe.enrich import MAX_CONTEXT, context
 from headwater.recipe.extract import extract, format_of
 from headwater.recipe.fingerprint import fingerprints
 from headwater.recipe.options import Chunking, Format, PayloadField
+from headwater.recipe.overlap import overlap
 from headwater.recipe.payload import declared_title, payload
 from headwater.recipe.units import units
 
@@ -18,10 +19,11 @@ from headwater.recipe.units import units
 class StandardRecipe:
     """Implements `Recipe`. `model_fingerprint` is the embedder's own; without a `predicate` every document passes.
 
-    A predicate comes with `predicate_name`, which identifies what it does in the `text` fingerprint.
+    A predicate comes with `predicate_name`, which identifies what it does in the `text` fingerprint. So does
+    `redactor_name` for what was taken out of every change before the recipe sees it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all that decides the result, each by its name)
         self,
         number: int,
         chunking: Chunking,
@@ -31,6 +33,7 @@ class StandardRecipe:
         *,
         predicate: Callable[[Change], bool] | None = None,
         predicate_name: str = "",
+        redactor_name: str = "",
     ) -> None:
         if (predicate is None) != (not predicate_name):
             raise ValueError("a predicate and its name come together")
@@ -39,7 +42,9 @@ class StandardRecipe:
         self._fields = dict(payload)
         self._format = format
         self._predicate = predicate
-        self._fingerprints = fingerprints(chunking, self._fields, format, model_fingerprint, predicate_name)
+        self._fingerprints = fingerprints(
+            chunking, self._fields, format, model_fingerprint, predicate_name, redactor_name
+        )
 
     def __repr__(self) -> str:
         return f"StandardRecipe({self._number}, {self._chunking!r}, format={self._format!r})"
@@ -57,7 +62,7 @@ class StandardRecipe:
     @property
     def longest(self) -> int:
         """The most characters of a piece, with its context."""
-        return MAX_CONTEXT + self._chunking.most
+        return MAX_CONTEXT + self._chunking.most + self._chunking.overlap
 
     def passes(self, change: Change) -> bool:
         return self._predicate is None or self._predicate(change)
@@ -65,7 +70,7 @@ class StandardRecipe:
     def derive(self, change: Change) -> Derived:
         body = change.body or {}
         text = extract(change.body)
-        least, most = self._chunking.least, self._chunking.most
+        least, most, overlapping = self._chunking.least, self._chunking.most, self._chunking.overlap
         made, found = units(text, format_of(change.id, self._format), self._chunking.unit, max(1, most // 12))
         title = declared_title(body, self._fields)
         contexts: dict[tuple[str, ...], str] = {}
@@ -76,5 +81,6 @@ class StandardRecipe:
             if before is None:
                 before = contexts[titles] = context(title, titles)
             start, end = made.starts[low], made.ends[high - 1]
-            pieces.append(Piece(before + text[start:end], len(before), start, end))
+            shared = start - overlap(text, made, low, overlapping) if overlapping else 0
+            pieces.append(Piece(before + text[start - shared : end], len(before) + shared, start, end, shared))
         return Derived(tuple(pieces), payload(body, self._fields, found[0].title if found else None))

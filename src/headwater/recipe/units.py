@@ -55,6 +55,10 @@ class Units:
     def __len__(self) -> int:
         return len(self.starts)
 
+    def heads(self, at: int) -> bool:
+        """Tell whether unit `at` begins a section: a heading, or a label before one."""
+        return self.keys[at] >= _ANY_HEADING
+
 
 def units(text: str, form: Format, limit: int, heading_length: int) -> tuple[Units, list[Heading]]:
     """Cut a text into units of at most `limit` characters; its headings come along.

@@ -15,7 +15,6 @@ _KEYS: dict[tuple[str, ...], dict[str, str]] = {
         ("postgres", "mysql", "mongodb", "http", "jsonl", "s3", "git"), "this one has `folder: PATH`, and `topic`"
     ),
     ("streams", "*", "recipe"): {
-        "redact": "this one embeds the text as it is",
         "extract": "this one has the text of `format`",
         "enrich": "this one embeds the chunk as it is",
         "access": "this one shows every document to every reader",

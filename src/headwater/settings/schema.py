@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -18,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from headwater.recipe.options import Chunking
+from headwater.recipe.options import REDACTABLE, Chunking, Redactable
 from headwater.settings.accounts import AccountSettings, CacheSettings
 from headwater.settings.addresses import KAFKA, brokers
 from headwater.settings.embed import EmbedSettings
@@ -117,11 +118,16 @@ class ChunkSettings(Section):
     size: Whole = Field(default=800, description="The length that chunks aim at, in characters.")
     minimum: Whole | None = Field(default=None, description="The least length; a quarter of `size` if left out.")
     maximum: Whole | None = Field(default=None, description="The greatest length; 1.5 times `size` if left out.")
+    overlap: Whole = Field(
+        default=0,
+        description="How much of the text before a chunk the model is shown with it, at most, from the beginning of a "
+        "sentence on. Hits show a chunk without it.",
+    )
 
     @model_validator(mode="after")
     def _agree(self) -> ChunkSettings:
         try:
-            Chunking(self.size, self.minimum, self.maximum)
+            Chunking(self.size, self.minimum, self.maximum, self.overlap)
         except ValueError as error:
             raise unfit(Unfit("sizes that fit together", str(error))) from None
         return self
@@ -152,6 +158,16 @@ def _no_accounts() -> Mapping[str, AccountSettings]:
     return MappingProxyType({})
 
 
+def _redactable(value: object) -> object:
+    """`all` is short for every kind, and one kind for a list of it."""
+    if value == "all":
+        return REDACTABLE
+    kinds = [value] if isinstance(value, str) else value
+    if not isinstance(kinds, list | tuple) or not set(map(str, kinds)) <= set(REDACTABLE):
+        raise unfit(Unfit(f"`all`, or some of {', '.join(REDACTABLE)}"))
+    return tuple(kind for kind in REDACTABLE if kind in kinds)
+
+
 class RecipeSettings(Section):
     """How a document becomes chunks, vectors and payload."""
 
@@ -159,6 +175,15 @@ class RecipeSettings(Section):
         default=None,
         description="Which documents are indexed, as a CEL expression over `body` and `id`; all if left out. A "
         "document that no longer passes leaves the index.",
+    )
+    redact: Annotated[
+        tuple[Redactable, ...],
+        BeforeValidator(_redactable, Literal["all"] | Redactable | tuple[Redactable, ...]),
+        Written("`all`, or a list", "nothing"),
+    ] = Field(
+        default=(),
+        description="What gives way to a placeholder such as `[email]` before log, index or model see it: "
+        f"{', '.join(f'`{kind}`' for kind in REDACTABLE)}.",
     )
     chunk: ChunkSettings = Field(default_factory=ChunkSettings, description="How a document is cut.")
     embed: EmbedSettings = Field(default_factory=EmbedSettings, description="Which model makes the vectors.")

@@ -12,6 +12,7 @@ class Template(StrEnum):
     """What a configuration is to begin with. The value is the file's name, too."""
 
     FOLDER = "folder"
+    REDACTION = "redaction"
     SERVICE = "service"
     KAFKA_TOPIC = "kafka-topic"
     DEBEZIUM = "debezium"

@@ -13,7 +13,9 @@ from headwater.errors import Reject, Retry, Unreachable
 from headwater.log.codecs.json import delete, upsert
 from headwater.log.codecs.oversized import refused
 from headwater.log.port import DOUBTFUL, LogWriter, SourcePosition
+from headwater.log.redaction import REFUSED
 from headwater.model.change import Outgoing, digest
+from headwater.recipe.redact.redactor import Redactor
 from headwater.sources.patterns import matcher
 from headwater.sources.port import Pass
 from headwater.sources.scan import Content, Found, Walk, gone, read_file
@@ -27,11 +29,16 @@ _YOUNG_NS = 2_000_000_000
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """What the position remembers of a file. `mtime_ns` is 0 when the next pass shall read the file again."""
+    """What the position remembers of a file. `mtime_ns` is 0 when the next pass shall read the file again.
+
+    `digest` is that of what went into the log. `rules` name what was taken out of that: by
+    others the file is read again.
+    """
 
     size: int
     mtime_ns: int
     digest: bytes
+    rules: str = ""
 
 
 #: Stands before a file's digest when its content is not in the log.
@@ -75,7 +82,7 @@ class _Step:
         self.skipped.append((document, reason))
         self.upserts -= 1
         entry = _ENTRIES.decode(self.entries[change.key] or b"")
-        entry = Entry(entry.size, 0, digest(_REFUSED + entry.digest))
+        entry = Entry(entry.size, 0, digest(_REFUSED + entry.digest), entry.rules)
         before = known.get(document)
         if before is not None and before.digest == entry.digest:
             del self.changes[index], self.entries[change.key]
@@ -100,13 +107,20 @@ class FolderSource:
 
     Symbolic links are not followed. A folder that is away is waited for (Retry), but if neither this source nor its
     position ever saw it, it is a mistake (Unreachable). The writer belongs to the source, which closes it.
+
+    `redactor` is what the writer takes out, if anything: what the position remembers of a file and what is said of one
+    must not hold it either.
     """
 
-    def __init__(self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock) -> None:
+    def __init__(
+        self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock, redactor: Redactor | None = None
+    ) -> None:
         self._root = root
         self._wanted = matcher(include)
         self._writer = writer
         self._clock = clock
+        self._redactor = redactor
+        self._rules = redactor.name if redactor else ""
         #: When the last pass of this process began: 0 before there was one.
         self._passed_ns = 0
 
@@ -132,7 +146,7 @@ class FolderSource:
                 deletes += step.deletes
                 skipped += step.skipped
         self._passed_ns = began_ns
-        return Pass(upserts, deletes, tuple(skipped))
+        return Pass(upserts, deletes, tuple((self._clean(name), reason) for name, reason in skipped))
 
     async def close(self) -> None:
         await self._writer.close()
@@ -179,7 +193,7 @@ class FolderSource:
         step = _Step()
         for found in files:
             before = known.get(found.id)
-            if before and (before.size, before.mtime_ns) == (found.size, found.mtime_ns):
+            if before and (before.size, before.mtime_ns, before.rules) == (found.size, found.mtime_ns, self._rules):
                 continue
             if step.full(found.size):
                 yield step
@@ -192,15 +206,22 @@ class FolderSource:
 
     def _visit(self, found: Found, before: Entry | None, step: _Step) -> None:
         """Put a file's change into the step, if it has one. Raise Reject when it cannot be used."""
+        if self._clean(found.id) != found.id:
+            raise Reject(REFUSED)
         content = read_file(self._root, found)
         if content is None:
             return
         young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
-        entry = Entry(found.size, 0 if young else found.mtime_ns, content.digest)
-        if before is None or before.digest != content.digest:
+        # Beside the rest of a text, the digest of the whole is as good as a short secret in it.
+        held = digest(self._clean(content.text)) if self._redactor else content.digest
+        entry = Entry(found.size, 0 if young else found.mtime_ns, held, self._rules)
+        if before is None or before.digest != held:
             step.upsert(content, entry, self._changed_us(found, before))
         elif before != entry:
             step.move(found.id, entry)
+
+    def _clean(self, text: str) -> str:
+        return self._redactor.text(text) if self._redactor else text
 
     def _changed_us(self, found: Found, before: Entry | None) -> int:
         """Tell when a changed file came to be as it is.

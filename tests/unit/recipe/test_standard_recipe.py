@@ -142,6 +142,9 @@ def test_fingerprints_change_with_what_they_cover() -> None:
     assert changed(StandardRecipe(1, Chunking(700), {}, None, "m")) == [False, True, False, False]
     assert changed(made({"a": PayloadField("a")})) == [False, False, False, True]
     assert changed(made({"title": PayloadField("t")})) == [False, True, False, True], "the title leads the context"
+    redacted = StandardRecipe(1, Chunking(), {}, None, "m", redactor_name="1: card")
+    assert changed(redacted) == [True, False, False, False]
+    assert redacted.fingerprints != StandardRecipe(1, Chunking(), {}, None, "m", redactor_name="2: card").fingerprints
     filtered = StandardRecipe(1, Chunking(), {}, None, "m", predicate=lambda change: False, predicate_name="none")
     assert changed(filtered) == [True, False, False, False]
     assert not filtered.passes(upsert({"text": ""}))

@@ -233,7 +233,7 @@ LATER = [
     ("streams: {a: {region: eu}}", 1, 15, "streams.a.region", "`region` comes with a later version"),
     ("streams: {a: {source: {postgres: x}}}", 1, 24, "streams.a.source.postgres", "this one has `folder: PATH`"),
     ("streams: {a: {source: {http: x}}}", 1, 24, "streams.a.source.http", "this one has `folder: PATH`"),
-    ("streams: {a: {recipe: {redact: x}}}", 1, 24, "streams.a.recipe.redact", "`redact` comes with a later version"),
+    ("streams: {a: {recipe: {enrich: x}}}", 1, 24, "streams.a.recipe.enrich", "`enrich` comes with a later version"),
     ("streams: {a: {recipe: {enrich: x}}}", 1, 24, "streams.a.recipe.enrich", "`enrich` comes with a later version"),
 ]
 

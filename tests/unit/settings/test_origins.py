@@ -63,7 +63,7 @@ def test_a_login_in_a_url_would_be_hidden() -> None:
 
 def test_nested_is_the_shape_of_the_file(tmp_path: Path) -> None:
     shape = nested(list(found(tmp_path, "streams: {a: {recipe: {chunk: {size: 500}}}}").values()))
-    assert shape["streams"]["a"]["recipe"]["chunk"] == {"size": 500}  # type: ignore[index]  # a mapping of mappings
+    assert shape["streams"]["a"]["recipe"]["chunk"] == {"size": 500, "overlap": 0}  # type: ignore[index]  # a mapping of mappings
 
 
 @example("${env:X}")

@@ -16,9 +16,11 @@ from headwater.log.claims import LimitedWriter
 from headwater.log.codecs.json import decode
 from headwater.log.codecs.oversized import decoding
 from headwater.log.memory import MemoryLog
-from headwater.log.port import DOUBTFUL, SourcePosition
+from headwater.log.port import DOUBTFUL, LogWriter, SourcePosition
+from headwater.log.redaction import REFUSED, RedactingWriter
 from headwater.model.change import Change, Outgoing, Undecodable
 from headwater.model.registry import Epoch
+from headwater.recipe.redact.redactor import Redactor
 from headwater.sources import folder as folder_module
 from headwater.sources import scan
 from headwater.sources.folder import BATCH_BYTES, BATCH_FILES, FolderSource
@@ -35,6 +37,7 @@ class Bench:
         self.root.mkdir()
         self.log = MemoryLog(SystemClock(), SystemIds())
         self.include = ["**/*.txt"]
+        self.redactor: Redactor | None = None
         self._seen = 0
 
     def put(self, name: str, content: str | bytes, time_ns: int = OLD_NS) -> Path:
@@ -45,7 +48,10 @@ class Bench:
         return path
 
     def source(self) -> FolderSource:
-        return FolderSource(self.root, self.include, self.log.writer("s", 1), SystemClock())
+        writer: LogWriter = self.log.writer("s", 1)
+        if self.redactor is not None:
+            writer = RedactingWriter(writer, self.redactor)
+        return FolderSource(self.root, self.include, writer, SystemClock(), self.redactor)
 
     def synchronise(self) -> Pass:
         return asyncio.run(self.source().synchronise())
@@ -380,3 +386,42 @@ def test_what_is_doubtful_is_said_again(bench: Bench) -> None:
         assert (told.upserts, told.deletes) == (1, 1)
 
     asyncio.run(scenario())
+
+
+# --- redaction
+
+
+def texts(bench: Bench) -> dict[str, str]:
+    return {it.id: (it.body or {})["text"] for it in bench.changes()}
+
+
+def test_other_rules_read_every_file_again(bench: Bench) -> None:
+    bench.put("a.txt", "mail a@example.org, host 10.1.2.3")
+    bench.put("b.txt", "nothing in it")
+    bench.redactor = Redactor(["email"])
+    assert bench.synchronise() == Pass(2, 0)
+    assert texts(bench) == {"a.txt": "mail [email], host 10.1.2.3", "b.txt": "nothing in it"}
+    assert bench.synchronise() == Pass(0, 0)
+    bench.redactor = Redactor(["email", "ip"])
+    assert bench.synchronise() == Pass(1, 0), "what reads the same is no change"
+    assert texts(bench) == {"a.txt": "mail [email], host [ip]"}
+    assert bench.synchronise() == Pass(0, 0)
+    bench.redactor = None
+    assert bench.synchronise() == Pass(1, 0)
+
+
+def test_an_edit_of_what_is_redacted_is_no_change(bench: Bench) -> None:
+    bench.redactor = Redactor(["email"])
+    bench.put("a.txt", "mail a@example.org")
+    assert bench.synchronise() == Pass(1, 0)
+    bench.put("a.txt", "mail bob@example.org", OLD_NS + 10**10)
+    assert bench.synchronise() == Pass(0, 0)
+
+
+def test_a_path_that_holds_something_is_skipped_and_named_without_it(bench: Bench) -> None:
+    bench.redactor = Redactor(["email"])
+    bench.put("to/bob@example.org.txt", "hello")
+    bench.put("to/eve@example.org.txt", b"\xff")
+    bench.put("to/ann.txt", "hello")
+    assert bench.synchronise() == Pass(1, 0, (("to/[email].txt", REFUSED), ("to/[email].txt", REFUSED)))
+    assert set(texts(bench)) == {"to/ann.txt"}

@@ -1,0 +1,162 @@
+"""`headwater try`: what the recipe makes of a file, without running or writing anything."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headwater.cli.failures import Exit, Mistake
+from headwater.cli.options import Config, Json, config_of, opened, perform
+from headwater.cli.output import write_json
+from headwater.errors import Reject, Unreachable
+from headwater.settings.failures import listed
+
+if TYPE_CHECKING:
+    from headwater.embedding.port import Description
+    from headwater.model.document import Fingerprints
+    from headwater.recipe.trial import Trial
+    from headwater.settings.schema import RecipeSettings
+    from headwater.wiring import Site
+
+_STDIN = Path("-")
+
+
+def try_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A document; - is stdin.")],
+    stream: Annotated[
+        str | None,
+        typer.Option("--stream", metavar="NAME", help="Whose recipe; that of the file's folder if left out."),
+    ] = None,
+    json: Json = False,
+    config: Config = None,
+) -> None:
+    """Show what a stream's recipe makes of a file. Nothing is run or written, and no service is asked.
+
+    What was redacted is shown by kind and place, never itself. Exit 1 when the file would be rejected.
+    --json writes {"stream", "id", "format", "characters", "text",
+    "redacted": [{"kind", "start", "end", "line", "column"}], "rejected", "filtered",
+    "chunks": [{"text", "context", "overlap", "start", "end", "tokens", "too_long"}], "payload",
+    "fingerprints": {"text", "chunk", "model", "payload"}, each {"digest", "covers"}}. Places of what was redacted are
+    those in the file, those of chunks in "text", which is what is left. "tokens" is null where the tokenizer is not
+    known here.
+    """
+    perform(_try(config_of(context, config), file, stream, json))
+
+
+async def _try(config: Path, file: Path, stream: str | None, json: bool) -> int:
+    from headwater.recipe.extract import format_of
+    from headwater.recipe.trial import attempt
+
+    async with opened(config, stream) as site:
+        name = stream or _stream_of(site, file)
+        recipe, redactor, model, count = _parts(site, name)
+        try:
+            document, text = _id(site, name, file), text_of(_bytes(file))
+            form = format_of(document, site.settings.streams[name].recipe.format)
+            trial = attempt(document, text, form, recipe, redactor, count)
+        except Reject as error:
+            raise Mistake(f"{file}: {error.reason}") from None
+        shape = _shape(name, trial, model, recipe.fingerprints, site.settings.streams[name].recipe)
+    if json:
+        write_json(shape)
+    else:
+        from headwater.cli.trial_view import show
+
+        show(shape)
+    return Exit.FAILED if trial.rejected else Exit.OK
+
+
+def text_of(data: bytes) -> str:
+    """Turn a file's bytes into text: the one place where this happens. Raise Reject with what is wrong with them."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise Reject("not UTF-8") from None
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()
+    except OSError as error:
+        raise Mistake(f"{file}: {error.strerror or error}") from error
+
+
+def _stream_of(site: Site, file: Path) -> str:
+    """Return the stream whose folder the file is in, or the only one."""
+    inside = [name for name in site.streams if _below(site, name, file)]
+    if inside or len(site.streams) == 1:
+        return inside[0] if inside else site.streams[0]
+    raise Mistake(f"say whose recipe is meant: --stream with one of {listed(list(site.streams))}")
+
+
+def _below(site: Site, stream: str, file: Path) -> str | None:
+    """Return the file's path below the stream's folder, if it is there."""
+    source = site.settings.streams[stream].source
+    if source is None or file == _STDIN:
+        return None
+    try:
+        return file.resolve().relative_to(source.folder.resolve()).as_posix()
+    except ValueError:
+        return None
+
+
+def _id(site: Site, stream: str, file: Path) -> str:
+    return _below(site, stream, file) or ("stdin" if file == _STDIN else file.name)
+
+
+def _parts(site: Site, stream: str) -> tuple[Any, Any, Description | None, Any]:
+    """Return the recipe, the redactor, and of the model what can be told without asking anybody."""
+    from headwater.journal import redactor_of
+    from headwater.wiring import recipe_of
+
+    settings = site.settings.streams[stream]
+    embedder = site.embedder(stream)
+    try:
+        model = embedder.describe()
+    except RuntimeError:  # it describes itself after its service was asked
+        model = None
+    count = getattr(embedder, "count", None)
+    try:
+        if count is not None:
+            count("")
+    except Unreachable:  # its files are not here
+        count = None
+    return recipe_of(settings, 1, model.fingerprint if model else ""), redactor_of(settings), model, count
+
+
+def _shape(
+    stream: str, trial: Trial, model: Description | None, prints: Fingerprints, settings: RecipeSettings
+) -> dict[str, Any]:
+    limit = model.max_text_tokens if model else None
+    chunk = settings.chunk
+    embed = settings.embed
+    covers = {
+        "text": {"filter": settings.filter, "redact": list(settings.redact), "rules": trial.rules},
+        "chunk": {
+            **{name: getattr(chunk, name) for name in ("size", "minimum", "maximum", "overlap")},
+            "format": settings.format,
+            "title": settings.payload["title"].from_ if "title" in settings.payload else None,
+        },
+        "model": {"model": embed.model, "revision": embed.revision, "dimensions": embed.dimensions},
+        "payload": {name: it.from_ for name, it in settings.payload.items()},
+    }
+    return {
+        "stream": stream,
+        "id": trial.id,
+        "format": trial.format,
+        "characters": len(trial.text),
+        "text": trial.text,
+        "redacted": [it._asdict() for it in trial.redacted],
+        "rejected": trial.rejected,
+        "filtered": trial.filtered,
+        "chunks": [
+            {**it._asdict(), "too_long": limit is not None and it.tokens is not None and it.tokens > limit}
+            for it in trial.chunks
+        ],
+        "payload": trial.payload,
+        "fingerprints": {part: {"digest": (getattr(prints, part) or None), "covers": covers[part]} for part in covers},
+    }

@@ -1,0 +1,119 @@
+"""`headwater try`: shows all that becomes of a file, and touches nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .process import Cli
+
+CONFIG = """\
+streams:
+  pages:
+    source: {folder: ./pages}
+    recipe:
+      redact: all
+      filter: body.text.contains("open") || body.text.contains("Contact")
+      chunk: {size: 120, overlap: 40}
+      payload: {title: title}
+  asked:
+    recipe:
+      embed: {model: openai/nobody, url: 'http://127.0.0.1:9/v1', key: k}
+      payload: {owner: {from: owner, required: true}}
+"""
+TEXT = """\
+# Contact
+
+Write to alice@example.com or call +49 30 901820. The office is open on Monday. Bring the card 4111 1111 1111 1111.
+Then sign. Nobody waits for long here. A second sentence makes this longer than a chunk may be. And a third one.
+"""
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    made = Cli(tmp_path)
+    made.write("headwater.yaml", CONFIG)
+    made.write("pages/sub/contact.md", TEXT)
+    return made
+
+
+def test_it_shows_what_becomes_of_a_file_and_writes_nothing(cli: Cli) -> None:
+    before = sorted(cli.folder.rglob("*"))
+    shown = cli.json("try", "pages/sub/contact.md", "--json")
+    assert sorted(cli.folder.rglob("*")) == before
+    assert (shown["stream"], shown["id"], shown["format"]) == ("pages", "sub/contact.md", "markdown")
+    assert [(it["kind"], TEXT[it["start"] : it["end"]]) for it in shown["redacted"]] == [
+        ("email", "alice@example.com"),
+        ("phone", "+49 30 901820"),
+        ("card", "4111 1111 1111 1111"),
+    ]
+    assert [(it["line"], it["column"]) for it in shown["redacted"]] == [(3, 10), (3, 36), (3, 96)]
+    assert shown["characters"] == len(shown["text"])
+    chunks = shown["chunks"]
+    assert len(chunks) >= 2
+    assert "".join(shown["text"][it["start"] : it["end"]] for it in chunks) == "".join(it["text"] for it in chunks)
+    assert any(it["overlap"] for it in chunks)
+    assert chunks[1]["context"] == "Contact\n\n"
+    assert all(it["tokens"] > 0 and not it["too_long"] for it in chunks)
+    assert shown["payload"] == {"title": "Contact"}
+    assert shown["fingerprints"]["text"]["covers"]["redact"] == ["card", "email", "iban", "ip", "key", "phone"]
+    assert all(it["digest"] for it in shown["fingerprints"].values())
+
+
+def test_people_see_places_and_never_values(cli: Cli) -> None:
+    said = cli("try", "pages/sub/contact.md").stdout
+    assert "redacted: card 1, email 1, phone 1" in said
+    assert "line 3, column 10: email, 17 characters" in said
+    assert "\x1b" not in said
+    for secret in ("alice", "901820", "4111"):
+        assert secret not in said
+
+
+def test_colours_are_for_terminals_and_documents_cannot_steer_them(cli: Cli) -> None:
+    cli.write("pages/steer.md", "Contact \x1b]0;owned\x07 us.\n")
+    parent, child = pty.openpty()
+    try:
+        command = [sys.executable, "-m", "headwater", "try", "pages/steer.md"]
+        environment = {**cli.environment, "TERM": "xterm"}
+        subprocess.run(command, cwd=cli.folder, env=environment, stdout=child, check=True, timeout=60)
+        said = os.read(parent, 65536).decode()
+    finally:
+        os.close(parent)
+        os.close(child)
+    assert "\x1b[1mdocument:\x1b[0m" in said
+    assert "\x1b]" not in said
+    assert "\x07" not in said
+
+
+def test_it_says_what_would_be_rejected_or_filtered(cli: Cli) -> None:
+    cli.write("pages/dull.md", "Nothing of interest.")
+    assert cli.json("try", "pages/dull.md", "--json")["filtered"] is True
+    assert "it is in no index" in cli("try", "pages/dull.md").stdout
+    cli.write("pages/bob@example.com.md", "It is open.")
+    named = cli("try", "pages/bob@example.com.md", code=1).stdout
+    assert "an id is not redacted" in named
+    assert "bob" not in named
+    cli.write("other.txt", "text")
+    owner = json.loads(cli("try", "other.txt", "--stream", "asked", "--json", code=1).stdout)
+    assert "requires" in owner["rejected"]
+    assert owner["chunks"] == []
+
+
+def test_a_model_behind_a_service_is_not_asked(cli: Cli) -> None:
+    shown = json.loads(cli("try", "-", "--stream", "asked", "--json", code=1, stdin="text").stdout)
+    assert shown["id"] == "stdin"
+    assert shown["fingerprints"]["model"]["digest"] is None
+    assert shown["fingerprints"]["text"]["digest"]
+
+
+def test_mistakes_are_said(cli: Cli) -> None:
+    assert "--stream with one of" in cli("try", "-", stdin="x", code=2).stderr
+    assert "No such file" in cli("try", "pages/nothing.md", code=2).stderr
+    (cli.folder / "pages/binary.md").write_bytes(b"\xff\xfe")
+    assert "not UTF-8" in cli("try", "pages/binary.md", code=2).stderr

@@ -1,0 +1,1 @@
+"""What is redacted is nowhere in what Headwater writes."""
