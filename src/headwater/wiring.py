@@ -230,14 +230,22 @@ class Site:
             predicate_name=name,
         )
 
-    def source(self, stream: str) -> Source | None:
+    def source(self, stream: str, emit: Emit) -> Source | None:
         """Return what appends to the stream what its source holds, if it has one."""
         from headwater.sources.folder import FolderSource
+        from headwater.sources.selecting import Choice
+        from headwater.sources.watching import FolderWatch
 
         folder = self._stream(stream).source
         if folder is None:
             return None
-        return self._kept(FolderSource(folder.folder, folder.include, self.writer(stream), self.clock))
+
+        def say(cause: str) -> None:
+            emit(Event.SOURCE_UNWATCHED, {"cause": cause, "then": "changes are found by the next `rescan`"})
+
+        watch = FolderWatch(folder.folder, self.clock, say) if folder.watch else None
+        choice = Choice(folder.include, folder.exclude, folder.ignore_files)
+        return self._kept(FolderSource(folder.folder, choice, self.writer(stream), self.clock, watch))
 
     def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
         """Return what waits out outages, and tells `notice` of them."""
@@ -320,7 +328,7 @@ class Site:
             courier=self.courier(stream),
             recipe=lambda number: self.recipe(stream, number),
             decode=self.journal.decode(stream),
-            source=self.source(stream),
+            source=self.source(stream, emit),
             when_too_long=self._when_too_long(stream),
             cache=self.cache(),
             tenant=self.settings.cache.tenant if self.settings.cache else "",

@@ -75,12 +75,16 @@ async def _prefetch(config: Path, stream: str, dry_run: bool, once: bool, every_
 
 async def _synchronise(site: Site, stream: str) -> None:
     """Have the log hold what the source holds. A worker that runs sees to it itself."""
-    source = site.source(stream)
+    from headwater.engine.feeding import Feed
+    from headwater.observability.signals import unheard
+
+    source = site.source(stream, unheard)
     if source is None or site.journal.worker() is not None:
         return
     await site.journal.prepare()
     with site.journal.lock():
-        await source.synchronise()
+        feed = Feed(source, site.patience(_told), site.clock, unheard, rescan_s=0.0)
+        await feed.synchronise(whole=True)
 
 
 async def _work(site: Site, prefetcher: Prefetcher, patience: Patience, every_s: float, *, once: bool) -> Turn:

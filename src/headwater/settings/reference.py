@@ -24,7 +24,8 @@ streams:
     source:
       folder: ./docs
       include: ["**/*.md", "**/*.txt"]
-      rescan: 10s                      # how often the folder is looked through
+      exclude: []                      # which of those not, as lines of a .gitignore; also in files .headwaterignore
+      rescan: 10s                      # how often the folder is looked through, told of changes or not
     freshness: 60s                     # 99 % of changes are searchable within
     replay: 2h                         # a full re-embedding takes at most
     recipe:

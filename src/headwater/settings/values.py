@@ -144,6 +144,19 @@ def _glob(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    """Refuse what no line of an ignore file can be, and what would be none of its patterns."""
+    if not value.strip() or "\0" in value or "\n" in value or value.startswith("#"):
+        raise unfit(Unfit("one pattern as in a .gitignore, such as drafts/"))
+    return value
+
+
+def _file_name(value: str) -> str:
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise unfit(Unfit("the name of a file, without a folder"))
+    return value
+
+
 def _whole(value: object) -> object:
     """Let the environment give numbers: there everything is text."""
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
@@ -226,6 +239,8 @@ Truth = Annotated[bool, BeforeValidator(_truth)]
 Secret = Annotated[SecretStr, BeforeValidator(_secret), Written("secret text")]
 Text = Annotated[str, Field(min_length=1, max_length=1024)]
 Url = Annotated[Text, checked(web_address), Written("URL")]
+FileName = Annotated[str, AfterValidator(_file_name), Written("list of names")]
+Pattern = Annotated[str, AfterValidator(_pattern), Written("list of patterns")]
 Glob = Annotated[str, AfterValidator(_glob), Written("list of patterns")]
 BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
 Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of texts")]

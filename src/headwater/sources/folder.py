@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -14,24 +14,35 @@ from headwater.log.codecs.json import delete, upsert
 from headwater.log.codecs.oversized import refused
 from headwater.log.port import DOUBTFUL, LogWriter, SourcePosition
 from headwater.model.change import Outgoing, digest
-from headwater.sources.patterns import matcher
 from headwater.sources.port import Pass
-from headwater.sources.scan import Content, Found, Walk, gone, read_file
+from headwater.sources.scan import Content, Found, Walk, read_file
+from headwater.sources.selecting import Choice
+from headwater.sources.stillness import QUIET_S, Stillness
+from headwater.sources.watching import FolderWatch
 
 #: The position's name. Not the root's: a folder that was moved holds the same documents.
 SOURCE = "folder"
 BATCH_FILES = 500
 BATCH_BYTES = 8 << 20
-#: A file this young may change again without a new time stamp, so its stamp is not trusted yet.
+#: A file this young may change again within one tick of its file system's clock, so its stamp is not trusted yet.
 _YOUNG_NS = 2_000_000_000
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """What the position remembers of a file. `mtime_ns` is 0 when the next pass shall read the file again."""
+    """What the position remembers of a file. `ctime_ns` is 0 when the next pass shall read the file again.
+
+    Older versions wrote neither that nor the inode: then it is read once more.
+    """
 
     size: int
     mtime_ns: int
     digest: bytes
+    ctime_ns: int = 0
+    inode: int = 0
+
+    def tells_of(self, found: Found) -> bool:
+        """Tell whether this is the file as it was found."""
+        return (self.size, self.mtime_ns, self.ctime_ns, self.inode) == found[1:]
 
 
 #: Stands before a file's digest when its content is not in the log.
@@ -52,6 +63,7 @@ class _Step:
         self.deletes = 0
         self.size_bytes = 0
         self.skipped: list[tuple[str, str]] = []
+        self.again_s: float | None = None
 
     def full(self, more_bytes: int = 0) -> bool:
         """Tell whether so much more would be too much. One larger file alone is not."""
@@ -75,13 +87,17 @@ class _Step:
         self.skipped.append((document, reason))
         self.upserts -= 1
         entry = _ENTRIES.decode(self.entries[change.key] or b"")
-        entry = Entry(entry.size, 0, digest(_REFUSED + entry.digest))
+        entry = msgspec.structs.replace(entry, mtime_ns=0, ctime_ns=0, digest=digest(_REFUSED + entry.digest))
         before = known.get(document)
         if before is not None and before.digest == entry.digest:
             del self.changes[index], self.entries[change.key]
         else:
             self.changes[index] = refused(change, now_us)
             self.move(document, entry)
+
+    def leave(self, wait_s: float) -> None:
+        """Leave a file to a later pass."""
+        self.again_s = max(self.again_s or 0.0, wait_s)
 
     def delete(self, document: str, now_us: int) -> None:
         self.changes.append(delete(document, now_us))
@@ -95,6 +111,9 @@ class _Step:
 class FolderSource:
     """A Source. It reads whole passes; what changed while it was read is left for the next one.
 
+    A file that changed a moment ago is left too, until it stands still: it may not be whole yet. One that never does
+    is reported, and its last good version stays.
+
     A file that cannot be read, or is no text any more, is reported by every pass, and its last good version stays.
     One that the log does not take becomes a dead letter: its last good version stays too, and is known to be old.
 
@@ -102,11 +121,15 @@ class FolderSource:
     position ever saw it, it is a mistake (Unreachable). The writer belongs to the source, which closes it.
     """
 
-    def __init__(self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock) -> None:
+    def __init__(
+        self, root: Path, choice: Choice, writer: LogWriter, clock: Clock, watch: FolderWatch | None = None
+    ) -> None:
         self._root = root
-        self._wanted = matcher(include)
+        self._choice = choice
         self._writer = writer
         self._clock = clock
+        self._watch = watch
+        self._stillness = Stillness()
         #: When the last pass of this process began: 0 before there was one.
         self._passed_ns = 0
 
@@ -120,7 +143,11 @@ class FolderSource:
         }
         began_ns = self._clock.now_us() * 1000
         walk = await asyncio.to_thread(self._walk, seen=bool(serial))
+        if self._watch is not None:
+            self._watch.cover(walk.folders, walk.selection.matters)
+        self._stillness.turn()
         upserts = deletes = 0
+        again_s: float | None = None
         skipped = list(walk.skipped)
         # Removals first: what is gone from the folder must not wait for what is large in it.
         steps = (self._delete_steps(walk, known), self._upsert_steps(walk.files, known))
@@ -131,10 +158,19 @@ class FolderSource:
                 upserts += step.upserts
                 deletes += step.deletes
                 skipped += step.skipped
+                again_s = max(filter(None, (again_s, step.again_s)), default=None)
         self._passed_ns = began_ns
-        return Pass(upserts, deletes, tuple(skipped))
+        return Pass(upserts, deletes, tuple(skipped), again_s)
+
+    async def changed(self) -> None:
+        if self._watch is None:
+            await asyncio.Event().wait()
+        else:
+            await self._watch.changed()
 
     async def close(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
         await self._writer.close()
 
     async def _append(self, step: _Step, serial: int, known: dict[str, Entry]) -> bool:
@@ -153,7 +189,7 @@ class FolderSource:
     def _walk(self, *, seen: bool) -> Walk:
         """Walk the folder; `seen` tells whether the stream ever held anything from it."""
         try:
-            return Walk(self._root, self._wanted).run()
+            return Walk(self._root, self._choice).run()
         except Retry as away:
             if seen or self._passed_ns or not isinstance(away.__cause__, FileNotFoundError):
                 raise
@@ -164,22 +200,18 @@ class FolderSource:
         present = {found.id for found in walk.files}
         step = _Step()
         for document in sorted(known.keys() - present):
-            if self._left(document):
+            if walk.left(document):
                 step.delete(document, self._clock.now_us())
             if step.full():
                 yield step
                 step = _Step()
         yield step
 
-    def _left(self, document: str) -> bool:
-        """Look again at what the walk did not see: files move between folders, and disks go away, while one walks."""
-        return not self._wanted(document) or gone(self._root, document)
-
     def _upsert_steps(self, files: Iterable[Found], known: dict[str, Entry]) -> Iterator[_Step]:
         step = _Step()
         for found in files:
             before = known.get(found.id)
-            if before and (before.size, before.mtime_ns) == (found.size, found.mtime_ns):
+            if before and before.tells_of(found):
                 continue
             if step.full(found.size):
                 yield step
@@ -192,15 +224,30 @@ class FolderSource:
 
     def _visit(self, found: Found, before: Entry | None, step: _Step) -> None:
         """Put a file's change into the step, if it has one. Raise Reject when it cannot be used."""
+        # From before it is read: what changes meanwhile, within one tick of its time stamp, is found by the next pass.
+        age_ns = self._clock.now_us() * 1000 - found.ctime_ns
+        if wait_s := self._moving_s(found, age_ns):
+            step.leave(wait_s)
+            return
         content = read_file(self._root, found)
         if content is None:
+            step.leave(QUIET_S)
             return
-        young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
-        entry = Entry(found.size, 0 if young else found.mtime_ns, content.digest)
+        entry = Entry(
+            found.size, found.mtime_ns, content.digest, 0 if age_ns < _YOUNG_NS else found.ctime_ns, found.inode
+        )
         if before is None or before.digest != content.digest:
             step.upsert(content, entry, self._changed_us(found, before))
         elif before != entry:
             step.move(found.id, entry)
+
+    def _moving_s(self, found: Found, age_ns: int) -> float:
+        """Return how long a file is to be left alone. Raise Reject when it never stands still."""
+        now_s = self._clock.monotonic()
+        wait_s = self._stillness.wait_s(found.id, found, age_ns / 1e9, now_s)
+        if wait_s and self._stillness.restless(found.id, now_s):
+            raise Reject("is being written all the time")
+        return wait_s
 
     def _changed_us(self, found: Found, before: Entry | None) -> int:
         """Tell when a changed file came to be as it is.
