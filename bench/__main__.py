@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from bench import (
+    folder,
     freshness,
     gateway_cost,
     gateway_lanes,
@@ -31,6 +32,8 @@ def main() -> int:
         "hash": _hash,
         "incremental": lambda: asyncio.run(incremental.measure()),
         "freshness": lambda: asyncio.run(freshness.measure()),
+        "folder-burst": lambda: asyncio.run(folder.burst()),
+        "folder-rescan": lambda: asyncio.run(folder.rescan()),
         "search": lambda: asyncio.run(searching.measure()),
         "startup": startup.measure,
         "kafka-skipping": kafka_skipping.measure,

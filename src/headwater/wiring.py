@@ -222,15 +222,23 @@ class Site:
         """Return the stream's recipe with a number."""
         return recipe_of(self._stream(stream), number, self.embedder(stream).describe().fingerprint)
 
-    def source(self, stream: str) -> Source | None:
+    def source(self, stream: str, emit: Emit) -> Source | None:
         """Return what appends to the stream what its source holds, if it has one."""
         from headwater.journal import redactor_of
         from headwater.sources.folder import FolderSource
+        from headwater.sources.selecting import Choice
+        from headwater.sources.watching import FolderWatch
 
         folder, redactor = self._stream(stream).source, redactor_of(self._stream(stream))
         if folder is None:
             return None
-        return self._kept(FolderSource(folder.folder, folder.include, self.writer(stream), self.clock, redactor))
+
+        def say(cause: str) -> None:
+            emit(Event.SOURCE_UNWATCHED, {"cause": cause, "then": "changes are found by the next `rescan`"})
+
+        watch = FolderWatch(folder.folder, self.clock, say) if folder.watch else None
+        choice = Choice(folder.include, folder.exclude, folder.ignore_files)
+        return self._kept(FolderSource(folder.folder, choice, self.writer(stream), self.clock, watch, redactor))
 
     def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
         """Return what waits out outages, and tells `notice` of them."""
@@ -323,7 +331,7 @@ class Site:
             courier=self.courier(stream),
             recipe=lambda number: self.recipe(stream, number),
             decode=self.journal.decode(stream),
-            source=self.source(stream),
+            source=self.source(stream, emit),
             when_too_long=self._when_too_long(stream),
             cache=self.cache(),
             tenant=self.settings.cache.tenant if self.settings.cache else "",

@@ -27,6 +27,7 @@ from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import End, StreamWorker
 from headwater.observability.signals import Event
 from headwater.sources.folder import FolderSource
+from headwater.sources.selecting import Choice
 from headwater.testing.crashing import (
     CrashingEmbedder,
     CrashingIndexWriter,
@@ -55,7 +56,7 @@ def crashing(site: Site, death: Death) -> StreamPorts:
         open_reader=lambda: CrashingReader(ports.open_reader(), death),
         writer=CrashingIndexWriter(ports.writer, death),
         courier=Courier(CrashingEmbedder(site.embedder(STREAM), death), site.clock, SystemDice()),
-        source=FolderSource(folder.folder, folder.include, writer, site.clock),
+        source=FolderSource(folder.folder, Choice(folder.include), writer, site.clock),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -123,6 +124,9 @@ class Files:
                 serial += 1
                 count += 1
         return Pass(count, 0)
+
+    async def changed(self) -> None:
+        await asyncio.Event().wait()
 
     async def close(self) -> None:
         await self._writer.close()

@@ -78,12 +78,12 @@ async def _synchronise(site: Site, stream: str, patience: Patience) -> None:
     from headwater.engine.feeding import Feed
     from headwater.observability.signals import unheard
 
-    source = site.source(stream)
+    source = site.source(stream, unheard)
     if source is None or site.journal.worker() is not None:
         return
     await site.journal.prepare()
     with site.journal.lock():
-        await Feed(source, patience, site.clock, unheard, 0.0).synchronise()
+        await Feed(source, patience, site.clock, unheard, rescan_s=0.0).synchronise(whole=True)
 
 
 async def _work(site: Site, prefetcher: Prefetcher, patience: Patience, every_s: float, *, once: bool) -> Turn:

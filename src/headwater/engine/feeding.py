@@ -1,4 +1,4 @@
-"""The source of a stream, beside its loop: looked through at the start, and again every so often."""
+"""The source of a stream, beside its loop: looked through at the start, when it hints, and again every so often."""
 
 from __future__ import annotations
 
@@ -8,11 +8,16 @@ from headwater.clock import Clock
 from headwater.errors import Halt
 from headwater.observability.signals import Emit, Event
 from headwater.patience import Patience
-from headwater.sources.port import Source
+from headwater.sources.port import Pass, Source
 from headwater.sources.skips import Skips
 
 #: So many passes in a row may come too late before somebody has to look.
 OUTRUN_PASSES = 5
+#: So many passes wait for what is in motion before it is left for good.
+MOTION_PASSES = 20
+#: After a hint so long is waited for more of them: one pass does for a burst. Longer where a pass takes longer, so that
+#: however many hints come, half of the time stays free.
+GATHER_S = 0.1
 
 
 class Feed:
@@ -26,30 +31,62 @@ class Feed:
         self._rescan_s = rescan_s
         self._skips = Skips()
         self._outrun = 0
+        self._again_s: float | None = None
+        self._took_s = 0.0
 
     async def follow(self) -> None:
-        """Look again and again, until cancelled."""
+        """Look again and again, until cancelled: after a hint, or what was in motion, soon; else every `rescan_s`."""
         while self._source is not None:
-            await self._clock.sleep(self._rescan_s)
-            await self.synchronise()
+            wait_s = self._rescan_s if self._again_s is None else min(self._rescan_s, self._again_s)
+            if await self._hinted(self._source, wait_s):
+                await self._clock.sleep(max(GATHER_S, self._took_s))
+                await self._hinted(self._source, 0.0)  # what was hinted meanwhile, this pass sees too
+            await self._look(self._source)
         await asyncio.Event().wait()
 
-    async def synchronise(self) -> None:
-        """Look once. Raise what the source raises.
+    async def synchronise(self, *, whole: bool) -> None:
+        """Look once; with `whole`, until nothing is in motion, but not for ever. Raise what the source raises."""
+        if self._source is None:
+            return
+        await self._look(self._source)
+        for _ in range(MOTION_PASSES):
+            if not whole or self._again_s is None:
+                return
+            await self._clock.sleep(self._again_s)
+            await self._look(self._source)
+
+    async def _hinted(self, source: Source, within_s: float) -> bool:
+        """Wait for a hint; tell whether it came in time."""
+        hint = asyncio.ensure_future(source.changed())
+        due = asyncio.ensure_future(self._clock.sleep(within_s))
+        try:
+            await asyncio.wait({hint, due}, return_when=asyncio.FIRST_COMPLETED)
+            return hint.done()
+        finally:
+            for waiting in (hint, due):
+                waiting.cancel()
+            await asyncio.gather(hint, due, return_exceptions=True)
+
+    async def _look(self, source: Source) -> None:
+        """Have the source make one pass.
 
         Several workers of a stream look at the same source. Where another one was faster, its pass did the work of
         this one, and the next one begins with what it has noted.
         """
-        if self._source is None:
-            return
+        began_s = self._clock.monotonic()
         try:
-            result = await self._patience.call(self._source.synchronise)
+            result = await self._patience.call(source.synchronise)
         except Halt as halt:
             self._outrun += 1
             if halt.invariant != "snapshot-race" or self._outrun >= OUTRUN_PASSES:
                 raise
             return
         self._outrun = 0
+        self._again_s = result.again_s
+        self._took_s = self._clock.monotonic() - began_s
+        self._tell(result)
+
+    def _tell(self, result: Pass) -> None:
         before = self._skips.count
         for item, reason in self._skips.news(result.skipped):
             self._emit(Event.SOURCE_SKIPPED, {"item": item, "reason": reason})

@@ -165,7 +165,7 @@ class StreamWorker:
         intake = Intake(reader, ports.history, starts, opening.epochs[-1], self._machine.clock)
         loop = self._loop(intake, opening, recipe, WatchedGateway(ports, self.patience, witness))
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
-        await self._feed.synchronise()
+        await self._feed.synchronise(whole=once)
         watermarks = await self.patience.call(ports.history.watermarks)
         goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
         return await self._attend(loop, intake, opening.epochs, goal, witness)

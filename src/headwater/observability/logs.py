@@ -21,6 +21,7 @@ _LEVELS = {
     Event.STREAM_HALTED: logging.ERROR,
     Event.STREAM_PAUSED: logging.WARNING,
     Event.SOURCE_SKIPPED: logging.WARNING,
+    Event.SOURCE_UNWATCHED: logging.WARNING,
     Event.CHANGE_DEAD: logging.WARNING,
     Event.OUTAGE_BEGAN: logging.WARNING,
     Event.CHANGES_SETTLED: logging.DEBUG,  # one a commit: progress says it better

@@ -17,6 +17,7 @@ class Event(StrEnum):
     STREAM_STOPPED = "stream.stopped"
     SOURCE_SYNCHRONISED = "source.synchronised"
     SOURCE_SKIPPED = "source.skipped"
+    SOURCE_UNWATCHED = "source.unwatched"
     PARTITIONS_MOVED = "partitions.moved"
     SETTLEMENT_FENCED = "settlement.fenced"
     WRITES_REFUSED = "writes.refused"

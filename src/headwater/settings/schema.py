@@ -35,9 +35,11 @@ from headwater.settings.values import (
     BodyPath,
     Duration,
     FieldName,
+    FileName,
     Folder,
     Glob,
     Location,
+    Pattern,
     Place,
     Section,
     StreamName,
@@ -109,7 +111,24 @@ class SourceSettings(Section):
     include: Annotated[tuple[Glob, ...], Field(min_length=1)] = Field(
         default=("**/*.md", "**/*.txt"), description="Which files of it, as patterns; `**` spans folders."
     )
-    rescan_s: Duration = Field(default=10.0, alias="rescan", description="How often the folder is looked through.")
+    exclude: tuple[Pattern, ...] = Field(
+        default=(),
+        description="Which of those not, as lines of a `.gitignore`: `drafts/`, `*.draft.md`, `/README.md`. They "
+        "decide before all ignore files.",
+    )
+    ignore_files: tuple[FileName, ...] = Field(
+        default=(".headwaterignore",),
+        description="Names of files that, in any folder, hold more such lines. With `.gitignore` among them, what Git "
+        "ignores is left out too.",
+    )
+    watch: Truth = Field(
+        default=True,
+        description="Whether the kernel is asked to tell of changes, so that they are found within a second. Those on "
+        "a network file system, by another machine, it does not tell of: `rescan` finds them.",
+    )
+    rescan_s: Duration = Field(
+        default=10.0, alias="rescan", description="How often the folder is looked through, told of changes or not."
+    )
 
 
 class ChunkSettings(Section):

@@ -147,6 +147,19 @@ def _glob(value: str) -> str:
     return value
 
 
+def _pattern(value: str) -> str:
+    """Refuse what no line of an ignore file can be, and what would be none of its patterns."""
+    if not value.strip() or "\0" in value or "\n" in value or value.startswith("#"):
+        raise unfit(Unfit("one pattern as in a .gitignore, such as drafts/"))
+    return value
+
+
+def _file_name(value: str) -> str:
+    if value in ("", ".", "..") or "/" in value or "\0" in value:
+        raise unfit(Unfit("the name of a file, without a folder"))
+    return value
+
+
 def _whole(value: object) -> object:
     """Let the environment give numbers: there everything is text."""
     if isinstance(value, FromEnvironment) and re.fullmatch(r"[0-9]{1,18}", value):
@@ -257,6 +270,18 @@ Glob = Annotated[
     AfterValidator(_glob),
     Written("list of patterns"),
     WithJsonSchema({"type": "string", "pattern": r"^(?!/)(?!(.*/)?\.\.(/|$)).+$", "examples": ["**/*.md"]}),
+]
+FileName = Annotated[
+    str,
+    AfterValidator(_file_name),
+    Written("list of names"),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!\.{1,2}$)[^/]+$"}),
+]
+Pattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    Written("list of patterns"),
+    WithJsonSchema({"type": "string", "pattern": r"^(?!#).*\S", "examples": ["drafts/"]}),
 ]
 BodyPath = Annotated[str, Field(min_length=1, max_length=1024)]
 Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of texts")]

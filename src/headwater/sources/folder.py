@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -16,29 +16,37 @@ from headwater.log.port import DOUBTFUL, LogWriter, SourcePosition
 from headwater.log.redaction import REFUSED
 from headwater.model.change import Outgoing, digest
 from headwater.recipe.redact.redactor import Redactor
-from headwater.sources.patterns import matcher
 from headwater.sources.port import Pass
-from headwater.sources.scan import Content, Found, Walk, gone, read_file
+from headwater.sources.scan import Content, Found, Walk, read_file
+from headwater.sources.selecting import Choice
+from headwater.sources.stillness import QUIET_S, Stillness
+from headwater.sources.watching import FolderWatch
 
 #: The position's name. Not the root's: a folder that was moved holds the same documents.
 SOURCE = "folder"
 BATCH_FILES = 500
 BATCH_BYTES = 8 << 20
-#: A file this young may change again without a new time stamp, so its stamp is not trusted yet.
+#: A file this young may change again within one tick of its file system's clock, so its stamp is not trusted yet.
 _YOUNG_NS = 2_000_000_000
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
-    """What the position remembers of a file. `mtime_ns` is 0 when the next pass shall read the file again.
+    """What the position remembers of a file. `ctime_ns` is 0 when the next pass shall read the file again.
 
-    `digest` is that of what went into the log. `rules` name what was taken out of that: by
-    others the file is read again.
+    `digest` is that of what went into the log, `rules` name what was taken out of that: by others the file is read
+    again. Older versions wrote neither these nor `ctime_ns` and the inode: then it is read once more.
     """
 
     size: int
     mtime_ns: int
     digest: bytes
+    ctime_ns: int = 0
+    inode: int = 0
     rules: str = ""
+
+    def tells_of(self, found: Found, rules: str) -> bool:
+        """Tell whether this is the file as it was found, and by these rules."""
+        return self.rules == rules and (self.size, self.mtime_ns, self.ctime_ns, self.inode) == found[1:]
 
 
 #: Stands before a file's digest when its content is not in the log.
@@ -59,6 +67,7 @@ class _Step:
         self.deletes = 0
         self.size_bytes = 0
         self.skipped: list[tuple[str, str]] = []
+        self.again_s: float | None = None
 
     def full(self, more_bytes: int = 0) -> bool:
         """Tell whether so much more would be too much. One larger file alone is not."""
@@ -82,13 +91,17 @@ class _Step:
         self.skipped.append((document, reason))
         self.upserts -= 1
         entry = _ENTRIES.decode(self.entries[change.key] or b"")
-        entry = Entry(entry.size, 0, digest(_REFUSED + entry.digest), entry.rules)
+        entry = msgspec.structs.replace(entry, mtime_ns=0, ctime_ns=0, digest=digest(_REFUSED + entry.digest))
         before = known.get(document)
         if before is not None and before.digest == entry.digest:
             del self.changes[index], self.entries[change.key]
         else:
             self.changes[index] = refused(change, now_us)
             self.move(document, entry)
+
+    def leave(self, wait_s: float) -> None:
+        """Leave a file to a later pass."""
+        self.again_s = max(self.again_s or 0.0, wait_s)
 
     def delete(self, document: str, now_us: int) -> None:
         self.changes.append(delete(document, now_us))
@@ -102,6 +115,9 @@ class _Step:
 class FolderSource:
     """A Source. It reads whole passes; what changed while it was read is left for the next one.
 
+    A file that changed a moment ago is left too, until it stands still: it may not be whole yet. One that never does
+    is reported, and its last good version stays.
+
     A file that cannot be read, or is no text any more, is reported by every pass, and its last good version stays.
     One that the log does not take becomes a dead letter: its last good version stays too, and is known to be old.
 
@@ -113,14 +129,22 @@ class FolderSource:
     """
 
     def __init__(
-        self, root: Path, include: Sequence[str], writer: LogWriter, clock: Clock, redactor: Redactor | None = None
+        self,
+        root: Path,
+        choice: Choice,
+        writer: LogWriter,
+        clock: Clock,
+        watch: FolderWatch | None = None,
+        redactor: Redactor | None = None,
     ) -> None:
         self._root = root
-        self._wanted = matcher(include)
+        self._choice = choice
         self._writer = writer
         self._clock = clock
         self._redactor = redactor
         self._rules = redactor.name if redactor else ""
+        self._watch = watch
+        self._stillness = Stillness()
         #: When the last pass of this process began: 0 before there was one.
         self._passed_ns = 0
 
@@ -134,7 +158,11 @@ class FolderSource:
         }
         began_ns = self._clock.now_us() * 1000
         walk = await asyncio.to_thread(self._walk, seen=bool(serial))
+        if self._watch is not None:
+            self._watch.cover(walk.folders, walk.selection.matters)
+        self._stillness.turn()
         upserts = deletes = 0
+        again_s: float | None = None
         skipped = list(walk.skipped)
         # Removals first: what is gone from the folder must not wait for what is large in it.
         steps = (self._delete_steps(walk, known), self._upsert_steps(walk.files, known))
@@ -145,10 +173,19 @@ class FolderSource:
                 upserts += step.upserts
                 deletes += step.deletes
                 skipped += step.skipped
+                again_s = max(filter(None, (again_s, step.again_s)), default=None)
         self._passed_ns = began_ns
-        return Pass(upserts, deletes, tuple((self._clean(name), reason) for name, reason in skipped))
+        return Pass(upserts, deletes, tuple((self._clean(name), reason) for name, reason in skipped), again_s)
+
+    async def changed(self) -> None:
+        if self._watch is None:
+            await asyncio.Event().wait()
+        else:
+            await self._watch.changed()
 
     async def close(self) -> None:
+        if self._watch is not None:
+            await self._watch.close()
         await self._writer.close()
 
     async def _append(self, step: _Step, serial: int, known: dict[str, Entry]) -> bool:
@@ -167,33 +204,29 @@ class FolderSource:
     def _walk(self, *, seen: bool) -> Walk:
         """Walk the folder; `seen` tells whether the stream ever held anything from it."""
         try:
-            return Walk(self._root, self._wanted).run()
+            return Walk(self._root, self._choice).run()
         except Retry as away:
             if seen or self._passed_ns or not isinstance(away.__cause__, FileNotFoundError):
                 raise
             cure = "Make it, or mend `source.folder` in the configuration"
-            raise Unreachable(away.dependency, away.cause, cure) from away
+            raise Unreachable(away.dependency, away.cause, cure, code="source-unusable") from away
 
     def _delete_steps(self, walk: Walk, known: dict[str, Entry]) -> Iterator[_Step]:
         present = {found.id for found in walk.files}
         step = _Step()
         for document in sorted(known.keys() - present):
-            if self._left(document):
+            if walk.left(document):
                 step.delete(document, self._clock.now_us())
             if step.full():
                 yield step
                 step = _Step()
         yield step
 
-    def _left(self, document: str) -> bool:
-        """Look again at what the walk did not see: files move between folders, and disks go away, while one walks."""
-        return not self._wanted(document) or gone(self._root, document)
-
     def _upsert_steps(self, files: Iterable[Found], known: dict[str, Entry]) -> Iterator[_Step]:
         step = _Step()
         for found in files:
             before = known.get(found.id)
-            if before and (before.size, before.mtime_ns, before.rules) == (found.size, found.mtime_ns, self._rules):
+            if before and before.tells_of(found, self._rules):
                 continue
             if step.full(found.size):
                 yield step
@@ -208,13 +241,19 @@ class FolderSource:
         """Put a file's change into the step, if it has one. Raise Reject when it cannot be used."""
         if self._clean(found.id) != found.id:
             raise Reject(REFUSED)
+        # From before it is read: what changes meanwhile, within one tick of its time stamp, is found by the next pass.
+        age_ns = self._clock.now_us() * 1000 - found.ctime_ns
+        if wait_s := self._moving_s(found, age_ns):
+            step.leave(wait_s)
+            return
         content = read_file(self._root, found)
         if content is None:
+            step.leave(QUIET_S)
             return
-        young = self._clock.now_us() * 1000 - found.mtime_ns < _YOUNG_NS
         # Beside the rest of a text, the digest of the whole is as good as a short secret in it.
         held = digest(self._clean(content.text)) if self._redactor else content.digest
-        entry = Entry(found.size, 0 if young else found.mtime_ns, held, self._rules)
+        ctime_ns = 0 if age_ns < _YOUNG_NS else found.ctime_ns
+        entry = Entry(found.size, found.mtime_ns, held, ctime_ns, found.inode, self._rules)
         if before is None or before.digest != held:
             step.upsert(content, entry, self._changed_us(found, before))
         elif before != entry:
@@ -222,6 +261,14 @@ class FolderSource:
 
     def _clean(self, text: str) -> str:
         return self._redactor.text(text) if self._redactor else text
+
+    def _moving_s(self, found: Found, age_ns: int) -> float:
+        """Return how long a file is to be left alone. Raise Reject when it never stands still."""
+        now_s = self._clock.monotonic()
+        wait_s = self._stillness.wait_s(found.id, found, age_ns / 1e9, now_s)
+        if wait_s and self._stillness.restless(found.id, now_s):
+            raise Reject("is being written all the time")
+        return wait_s
 
     def _changed_us(self, found: Found, before: Entry | None) -> int:
         """Tell when a changed file came to be as it is.

@@ -18,8 +18,6 @@ PAGES = pages()
 SOURCE = Path(headwater.cli.__file__).parents[1]
 #: Calls that make an error whose kind alone does not say what to do: each names its code.
 NAMED = {"Unreachable"}
-#: The folder as a source has its own errors: see there.
-WITHOUT_OWN = {"sources/scan.py", "sources/folder.py"}
 
 
 def calls() -> Iterator[tuple[str, str, ast.Call]]:
@@ -54,8 +52,7 @@ def test_every_code_in_the_source_has_a_page() -> None:
 
 def test_every_page_is_of_a_code_that_can_come() -> None:
     of_kinds = {code for kind in kinds() if isinstance(code := getattr(kind, "code", None), str)}
-    # A folder that cannot be read is said by the source, in its own words.
-    assert set(PAGES) - set(codes_in_source()) - of_kinds - {"source-unusable"} == set()
+    assert set(PAGES) - set(codes_in_source()) - of_kinds == set()
 
 
 def test_every_kind_of_error_has_a_code_with_a_page() -> None:
@@ -66,7 +63,7 @@ def test_every_kind_of_error_has_a_code_with_a_page() -> None:
 
 def test_what_is_named_by_its_place_alone_says_its_code() -> None:
     for path, name, call in calls():
-        if name in NAMED and path not in WITHOUT_OWN:
+        if name in NAMED:
             assert any(it.arg == "code" for it in call.keywords), f"{path}:{call.lineno}: give it `code=`"
         if name == "Halt":
             assert isinstance(call.args[0], ast.Constant), f"{path}:{call.lineno}: name the anomaly where it is raised"

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "dimension-mismatch": "tests/unit/embedding/test_gateway.py",
     "silent-truncation": "tests/integration/engine/test_model_witness.py",
     "torn-document": "tests/unit/retrieval/test_export.py",
+    "source-unusable": "tests/unit/sources/test_folder.py",
 }
 #: What cannot be had here, and why.
 NOT_RAISED = {
@@ -54,7 +55,6 @@ NOT_RAISED = {
     "no-batches": "what a service says of jobs: tests/integration/provider/test_prefetch.py plays it",
     "no-archive": "a package index that is away: the demo's own tests play it by its words",
     "lost-change": "a defect of the consumer's thread: nothing is known that leads to it",
-    "source-unusable": "the folder as a source says it",
     "unusable": "no place raises it: it is what a new error is until it has a code of its own",
 }
 

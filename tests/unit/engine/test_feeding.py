@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from headwater.clock import SystemClock, SystemDice
-from headwater.engine.feeding import OUTRUN_PASSES, Feed
+from headwater.clock import Clock, SystemClock, SystemDice
+from headwater.engine.feeding import MOTION_PASSES, OUTRUN_PASSES, Feed
 from headwater.errors import Halt
 from headwater.observability.signals import Event
 from headwater.patience import Patience
 from headwater.sources.port import Pass
+from headwater.testing.simulated import SimulatedClock, simulate
 
 
 class Scripted:
@@ -27,6 +29,9 @@ class Scripted:
             raise Halt(told, "another instance was here")
         return Pass(told, 0, ())
 
+    async def changed(self) -> None:
+        await asyncio.Event().wait()
+
     async def close(self) -> None:
         return
 
@@ -39,7 +44,7 @@ def told(*passes: int | str) -> list[tuple[Event, dict[str, Any]]]:
 
     async def go() -> None:
         for _ in passes:
-            await feed.synchronise()
+            await feed.synchronise(whole=False)
 
     asyncio.run(go())
     return events
@@ -61,3 +66,81 @@ def test_who_is_outrun_again_and_again_halts() -> None:
 def test_whatever_else_halts_halts_at_once() -> None:
     with pytest.raises(Halt, match="log-rewind"):
         told("log-rewind")
+
+
+class Moving:
+    """A source in simulated time: told when it hints, how long a pass takes, and what each pass leaves in motion."""
+
+    def __init__(
+        self, clock: Clock, *, hints: Sequence[float] = (), takes_s: float = 0.0, again_s: Sequence[float] = ()
+    ):
+        self.clock = clock
+        self.hints = sorted(hints)
+        self.takes_s = takes_s
+        self.again_s = list(again_s)
+        self.passes: list[float] = []
+
+    async def synchronise(self) -> Pass:
+        self.passes.append(round(self.clock.monotonic(), 3))
+        await self.clock.sleep(self.takes_s)
+        return Pass(0, 0, (), self.again_s.pop(0) if self.again_s else None)
+
+    async def changed(self) -> None:
+        now_s = self.clock.monotonic()
+        # What came while nobody waited counts once.
+        came = [it for it in self.hints if it <= now_s]
+        if not came:
+            due_s = self.hints[0] if self.hints else 1e9
+            await self.clock.sleep(due_s - now_s)
+            came = [due_s]
+        self.hints = self.hints[len(came) :]
+
+    async def close(self) -> None:
+        return
+
+
+def followed(for_s: float, *, whole: bool | None = None, **moving: Any) -> list[float]:
+    """When the passes began, in seconds from the start of following, or of looking once."""
+
+    async def go() -> list[float]:
+        clock = SimulatedClock()
+        source = Moving(clock, **moving)
+        patience = Patience(clock, SystemDice(), lambda outage, dependency: None)
+        feed = Feed(source, patience, clock, lambda event, fields: None, 10.0)
+        if whole is not None:
+            await feed.synchronise(whole=whole)
+            return source.passes
+        following = asyncio.ensure_future(feed.follow())
+        await clock.sleep(for_s)
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+        return source.passes
+
+    return simulate(go)
+
+
+def test_without_hints_it_looks_every_so_often() -> None:
+    assert followed(35) == [10, 20, 30]
+
+
+def test_a_hint_is_followed_soon_and_many_are_one() -> None:
+    assert followed(25, hints=[3, 3.01, 3.05, 3.09]) == [3.1, 13.1, 23.1]
+
+
+def test_what_is_hinted_during_a_pass_is_looked_at_after_it() -> None:
+    assert followed(8, hints=[3, 3.5], takes_s=1.0) == [3.1, 5.1]
+
+
+def test_half_of_the_time_stays_free_however_many_hints_come() -> None:
+    passes = followed(100, hints=[it / 10 for it in range(1000)], takes_s=2.0)
+    assert 23 <= len(passes) <= 26
+
+
+def test_what_was_in_motion_is_looked_at_again_when_it_may_be_still() -> None:
+    assert followed(25, again_s=[0.5, 0.3]) == [10, 10.5, 10.8, 20.8]
+
+
+def test_looking_once_waits_for_what_is_in_motion_but_not_for_ever() -> None:
+    assert followed(0, whole=True, again_s=[0.5, 0.3]) == [0, 0.5, 0.8]
+    assert followed(0, whole=False, again_s=[0.5, 0.3]) == [0]
+    assert len(followed(0, whole=True, again_s=[0.5] * 1000)) == MOTION_PASSES + 1

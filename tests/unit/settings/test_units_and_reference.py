@@ -85,7 +85,7 @@ def test_the_reference_has_a_line_for_every_key() -> None:
     lines = reference().splitlines()
     assert "| `log` | URL or mapping | `sqlite:///headwater.db` |" in "\n".join(lines)
     rows = {line.split("|")[1].strip(): line for line in lines if line.startswith("| `")}
-    assert len(rows) == 94
+    assert len(rows) == 97
     assert "| duration | `2h` |" in rows["`streams.NAME.replay`"]
     assert "| true or false | `false` |" in rows["`streams.NAME.recipe.payload.FIELD.required`"]
     assert all("None" not in row and "Undefined" not in row for row in rows.values())

@@ -1,0 +1,96 @@
+"""Which files of a folder are documents: by the configuration, and by the ignore files in it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from headwater.errors import Reject
+from headwater.sources.ignoring import Ignoring
+from headwater.sources.patterns import matcher
+
+MAX_IGNORE_BYTES = 1 << 20
+
+
+class Choice(NamedTuple):
+    """Which files of a folder are wanted: glob patterns, and what is left out of what they match.
+
+    `exclude` holds lines as of an ignore file. Files called like one of `ignore_files` hold more of them, for the
+    folder that they lie in; of two in one folder the later name decides.
+    """
+
+    include: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+    ignore_files: tuple[str, ...] = ()
+
+
+class Selection:
+    """What one walk learnt of a choice. Folders are written with a last slash, the root as ""."""
+
+    def __init__(self, root: Path, choice: Choice) -> None:
+        self._root = root
+        self._included = matcher(choice.include)
+        self._ignore_files = choice.ignore_files
+        self._excluded = Ignoring(choice.exclude)
+        #: What holds in each folder that was entered.
+        self._ignoring: dict[str, Ignoring] = {}
+
+    def enter(self, folder: str, entries: Iterable[os.DirEntry[str]]) -> None:
+        """Take in a folder's ignore files. Raise Reject when one cannot be read: then nothing in the folder is known.
+
+        The folder above was entered before.
+        """
+        above = folder[: folder.rfind("/", 0, -1) + 1]
+        ignoring = self._ignoring[above] if folder else self._excluded
+        present = {it.name for it in entries if it.name in self._ignore_files and it.is_file(follow_symlinks=False)}
+        for name in self._ignore_files:
+            if name in present:
+                ignoring = ignoring.deeper(folder, _lines(self._root / folder / name))
+        self._ignoring[folder] = ignoring
+
+    def wants_file(self, folder: str, name: str) -> bool:
+        """Tell whether a file in a folder that was entered is a document."""
+        path = folder + name
+        return self._included(path) and not self._ignoring[folder].ignores(path, folder=False)
+
+    def wants_folder(self, folder: str, name: str) -> bool:
+        """Tell whether a folder in one that was entered is to be entered."""
+        return not self._ignoring[folder].ignores(folder + name, folder=True)
+
+    def left_out(self, path: str) -> bool:
+        """Tell whether a file is known to be none that is wanted, or to lie below a folder that is not."""
+        return not self._included(path) or self._ignored(path)
+
+    def matters(self, path: str, went: bool) -> bool:  # noqa: FBT001 (called by position, as `Matters` says)
+        """Tell whether another walk may find something else after something came, changed or `went` at a path."""
+        if path.rpartition("/")[2] in self._ignore_files:
+            return True
+        if self._ignored(path):
+            return False
+        # What went may have been a folder full of documents.
+        return went or self._included(path) or (self._root / path).is_dir()
+
+    def _ignored(self, path: str) -> bool:
+        names = path.split("/")
+        for depth in range(1, len(names) + 1):
+            part = "/".join(names[:depth])
+            ignoring = self._ignoring.get(part[: part.rfind("/") + 1])
+            if ignoring is None:
+                return False
+            if ignoring.ignores(part, folder=depth < len(names)):
+                return True
+        return False
+
+
+def _lines(path: Path) -> str:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(file, "rb") as stream:
+            data = stream.read(MAX_IGNORE_BYTES + 1)
+    except OSError as error:
+        raise Reject(f"{path.name} in it cannot be read: {error.strerror}") from error
+    if len(data) > MAX_IGNORE_BYTES:
+        raise Reject(f"{path.name} in it is larger than {MAX_IGNORE_BYTES >> 20} MiB")
+    return os.fsdecode(data)
