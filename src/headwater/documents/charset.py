@@ -20,6 +20,8 @@ _MEANT = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254"}
 #: Of this share of letters in the order of a language, the guess is right; below it, near relatives win too.
 _COHERENT = 0.4
 _COHERENT_MULTIBYTE = 0.1
+#: Codecs that turn bytes to bytes, or read no charset of any page.
+_NO_CHARSETS = ("utf", "idna", "punycode", "unicode", "raw", "base64", "hex", "uu", "quopri", "zlib", "bz2", "rot")
 #: So much of a text tells its charset.
 _SAMPLE = 1 << 16
 _UNSURE = "its charset cannot be told for sure: save it as UTF-8"
@@ -36,7 +38,7 @@ def decode(data: bytes) -> str | None:
 
 
 def decode_page(data: bytes) -> str | None:
-    """Return a page's text. What is valid UTF-8 is UTF-8 whatever the page says: servers and editors change bytes only."""
+    """Return a page's text. What is valid UTF-8 is UTF-8, whatever the page says of itself."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
             return _strictly(data[len(bom) :], encoding)
@@ -55,10 +57,7 @@ def _declared(head: bytes) -> str | None:
         name = codecs.lookup(found[1].decode("ascii")).name if found else None
     except LookupError:
         return None
-    # Codecs of Python's own turn bytes to bytes, or read no charset of any page.
-    if name is None or name.startswith(
-        ("utf", "idna", "punycode", "unicode", "raw", "base64", "hex", "zlib", "bz2", "rot")
-    ):
+    if name is None or name.startswith(_NO_CHARSETS):
         return None
     return _MEANT.get(name, name)
 
@@ -87,7 +86,10 @@ def _legacy(data: bytes) -> str | None:
         return None
     from charset_normalizer import from_bytes  # noqa: PLC0415 (an extra, and only for these files)
 
-    best = from_bytes(data[:_SAMPLE]).best()
+    sample = data[:_SAMPLE]
+    if len(data) > _SAMPLE:
+        sample = sample[: sample.rfind(b"\n") + 1] or sample  # not within a character
+    best = from_bytes(sample).best()
     if best is None:
         return None
     multibyte = best.multi_byte_usage > 0.1

@@ -1,7 +1,7 @@
 """What a process of ours takes from itself before it looks at a document: it cannot get any of it back.
 
-No files and no sockets can be opened (RLIMIT_NOFILE 0 needs no privileges and holds everywhere), none written, no memory
-beyond a bound, no time beyond a bound, no processes, no core files.
+No files and no sockets can be opened (RLIMIT_NOFILE 0 needs no privileges and holds everywhere), none written, no
+memory beyond a bound, no time beyond a bound, no processes, no core files.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from typing import BinaryIO
+from typing import IO
 
 import msgspec
 
@@ -46,17 +46,17 @@ class Retried(msgspec.Struct, frozen=True, tag=True):
 
 
 Reply = Read | Rejected | Slow | Retried
-REPLY = msgspec.msgpack.Decoder(Reply)
+REPLY: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
-def write(stream: BinaryIO, data: bytes) -> None:
+def write(stream: IO[bytes], data: bytes) -> None:
     """Write a frame."""
     stream.write(_LENGTH.pack(len(data)))
     stream.write(data)
     stream.flush()
 
 
-def read(stream: BinaryIO, most: int | None = None) -> bytes | None:
+def read(stream: IO[bytes], most: int | None = None) -> bytes | None:
     """Read a frame; None when the stream ended before it was whole, or when it is longer than it may be."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:

@@ -1,4 +1,4 @@
-"""PURE: a tree of marked-up text becomes Markdown: headings, lists, tables, quotes and code; of links and images the text.
+"""PURE: a tree of marked-up text becomes Markdown: headings, lists, tables, quotes, code; of links and images the text.
 
 Nothing is taken for boilerplate by guessing. Walks with a stack of its own, because trees may be deeper than calls.
 """
@@ -12,14 +12,14 @@ from typing import Any
 #: Deeper lists and quotes are written like these, or indents would outgrow the text.
 DEEPEST = 8
 _HEADINGS = {"h1": 1, "h2": 2, "h3": 3, "h4": 4, "h5": 5, "h6": 6}
-_BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details div dl dt fieldset figcaption figure footer form"
-    " header hgroup hr html legend main ol optgroup option p section summary table tbody tfoot thead ul".split()
-)
-_DROPPED = frozenset(
-    "applet audio base button canvas datalist embed head iframe input link map math meta nav noframes noscript object"
-    " param script select style svg template textarea title video".split()
-)
+_BLOCKS = re.compile(
+    "address|article|aside|blockquote|body|caption|center|dd|details|div|dl|dt|fieldset|figcaption|figure|footer|form"
+    "|header|hgroup|hr|html|legend|main|optgroup|option|p|section|summary|tbody|tfoot|thead|h[1-6]"
+).fullmatch
+_DROPPED = re.compile(
+    "applet|audio|base|button|canvas|datalist|embed|head|iframe|input|link|map|math|meta|nav|noframes|noscript|object"
+    "|param|script|select|style|svg|template|textarea|title|video"
+).fullmatch
 _SPACE = re.compile(r"[ \t\n\r\f\v]+")
 _LANGUAGE = re.compile(r"\blang(?:uage)?-([\w+#.-]{1,30})")
 _TICKS = re.compile(r"`{3,}")
@@ -45,7 +45,7 @@ def html_tag(element: Any) -> str | None:
     if not isinstance(tag, str):
         return None
     tag = tag.rpartition("}")[2].lower()
-    if tag in _DROPPED or element.get("hidden") is not None or "headerlink" in (element.get("class") or ""):
+    if _DROPPED(tag) or element.get("hidden") is not None or "headerlink" in (element.get("class") or ""):
         return None
     return tag
 
@@ -126,7 +126,7 @@ class _Writer:
             self._learn_language(element)
         elif tag in ("code", "kbd", "samp", "tt"):
             self._line.append("`")
-        elif tag in _BLOCKS or tag in _HEADINGS:
+        elif _BLOCKS(tag):
             self._flush()
             self._quotes += tag == "blockquote"
 
@@ -144,7 +144,7 @@ class _Writer:
             self._pre -= 1
         elif tag in ("code", "kbd", "samp", "tt") and not self._pre:
             self._line.append("`")
-        elif tag in _BLOCKS or tag in _HEADINGS:
+        elif _BLOCKS(tag):
             self._flush()
             self._quotes -= tag == "blockquote"
             self._heading = 0
@@ -247,8 +247,6 @@ class _Writer:
 def table_lines(rows: list[list[str]]) -> list[str]:
     """Return rows as a table, the first as its head."""
     width = max((len(row) for row in rows), default=0)
-    lines = [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in [*row, *[""] * (width - len(row))]) + " |"
-        for row in rows
-    ]
+    even = ([*row, *[""] * (width - len(row))] for row in rows)
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in even]
     return [lines[0], "|" + " --- |" * width, *lines[1:]] if lines else []

@@ -55,9 +55,8 @@ def moment(value: object) -> str | None:
 
 
 def _of_pdf(found: re.Match[str]) -> datetime:
-    year, month, day, hour, minute, second = (
-        int(part or low) for part, low in zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True)
-    )
+    parts = zip(found.groups()[:6], (1, 1, 1, 0, 0, 0), strict=True)
+    year, month, day, hour, minute, second = (int(part or low) for part, low in parts)
     zone = UTC
     if found[8]:
         away = timedelta(hours=int(found[9]), minutes=int(found[10] or 0))

@@ -5,8 +5,9 @@ Whatever a parser raises becomes a Reject here: its messages may hold text of th
 
 from __future__ import annotations
 
+import encodings
 import errno
-from collections.abc import Callable
+import pkgutil
 from importlib import import_module
 from typing import Any
 
@@ -41,6 +42,8 @@ class Parsers:
     def __init__(self) -> None:
         self._modules = {kind: _load(f"headwater.documents.{name}") for kind, name in _MODULES.items()}
         self._sniffers = {name: _load(name) for name in _SNIFFERS}
+        for codec in pkgutil.iter_modules(encodings.__path__):
+            _load(f"encodings.{codec.name}")
 
     def parse(self, name: str, data: bytes, text_bytes: int) -> Extracted:
         """Return what is in a document. Raise Reject, and nothing else, when it cannot be read."""
@@ -54,7 +57,7 @@ class Parsers:
             raise Reject(f"{_called(kind)} that is nested too deep") from None
         except Reject:
             raise
-        except Exception as error:  # whatever a parser raises is said of the document
+        except Exception as error:  # noqa: BLE001 - whatever a parser raises is said of the document
             if isinstance(error, OSError) and error.errno == errno.EMFILE:
                 raise Reject("it refers to something outside of itself, which is not opened") from None
             raise Reject(f"{_called(kind)} that is damaged or unusual ({type(error).__name__})") from None

@@ -22,7 +22,7 @@ _TYPES = {
 
 
 def plain(name: str, data: bytes) -> Extracted | None:
-    """Return a text file as it stands; None for what a reader must look at: no UTF-8, or text that is code of a page."""
+    """Return a text file as it stands; None for what a reader must look at: no UTF-8, or the code of a page."""
     if b"\0" in data or kinds.is_pdf(data) or kinds.refused(data):
         return None
     try:

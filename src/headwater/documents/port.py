@@ -59,7 +59,7 @@ class Reader(Protocol):
     def answers(self, wait_s: float) -> list[Answer]:
         """Return what is answered, waiting up to `wait_s` for the first. Blocks: call it on a thread.
 
-        The outcome is Reject with a reason that quotes nothing of the document when the document is at fault, Retry when
+        The outcome is Reject, with a reason that quotes nothing of the document, when that is at fault, and Retry when
         the machine is. Whoever does not fetch answers stops the reading: few are held.
         """
         ...

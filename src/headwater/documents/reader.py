@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headwater.documents.frames import Question, Read, Rejected, Slow
+from headwater.documents.frames import Question, Read, Rejected, Reply, Slow
 from headwater.documents.limits import Limits, quick
 from headwater.documents.port import Answer, Extracted, Load
 from headwater.documents.process import DEPENDENCY, PROGRAM, WorkerGone, WorkerProcess
@@ -29,9 +29,9 @@ class _Waiting(NamedTuple):
 class SandboxedReader:
     """A Reader. Every document is parsed in a process of its own, within `limits`.
 
-    A document gets little time at first. One that takes longer is read again with all of its time, but never by the last
-    worker: that one is there for the others. So at least two workers are needed. Memory: each worker holds one document
-    and its text, and answers that nobody fetches are at most two a worker.
+    A document gets little time at first. One that takes longer is read again with all of its time, but never by the
+    last worker: that one is there for the others. So at least two workers are needed. Memory: each worker holds one
+    document and its text, and answers that nobody fetches are at most three a worker.
     """
 
     def __init__(self, limits: Limits = _DEFAULT, workers: int = WORKERS, program: Sequence[str] = PROGRAM) -> None:
@@ -61,7 +61,7 @@ class SandboxedReader:
                 raise RuntimeError("the reader is closed")
             self._slow.pop(name, None)
             self._waiting[name] = _Waiting(ticket, load)
-            if self._idle == 0 and len(self._threads) < self._workers:
+            if len(self._waiting) > self._idle and len(self._threads) < self._workers:
                 thread = threading.Thread(target=self._work, name="document reader", daemon=True)
                 self._threads.add(thread)
                 thread.start()
@@ -148,7 +148,7 @@ class SandboxedReader:
         with self._state:
             del self._running[name]
             if isinstance(outcome, Slow) and name in self._waiting:
-                outcome = Reject(outcome.reason)  # a newer question waits: this one is answered, and not tried again
+                outcome = None  # a newer question waits: nobody needs this one any more
             if isinstance(outcome, Slow):
                 self._slow[name] = waiting._replace(slow=True)
             elif not self._closed:
@@ -182,7 +182,7 @@ class SandboxedReader:
                 return None, None
         return Reject("the process that read it was killed, twice"), None
 
-    def _outcome(self, reply: object, limits: Limits) -> Extracted | HeadwaterError | Slow:
+    def _outcome(self, reply: Reply, limits: Limits) -> Extracted | HeadwaterError | Slow:
         if isinstance(reply, Read):
             return reply.extracted
         if isinstance(reply, Slow):

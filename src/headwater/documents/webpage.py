@@ -56,13 +56,18 @@ def tree(text: str) -> Any:
         encoding="utf-8", no_network=True, huge_tree=True, remove_comments=True, remove_pis=True
     )
     try:
-        return lxml.html.document_fromstring(data, parser=parser)
+        root = lxml.html.document_fromstring(data, parser=parser)
     except lxml.etree.ParserError:
         return None  # there is no element in it
+    # Otherwise the rest of the page would be missing without a word.
+    for entry in parser.error_log.filter_from_fatals():
+        deep = entry.type == lxml.etree.ErrorTypes.ERR_RESOURCE_LIMIT
+        raise Reject("HTML that is nested too deep" if deep else "HTML that cannot be read to its end")
+    return root
 
 
 def _main(root: Any) -> Any:
-    found = [element for element in root.iter("main")] or root.xpath("//*[@role='main']")
+    found = list(root.iter("main")) or root.xpath("//*[@role='main']")
     return found[0] if len(found) == 1 and found[0].text_content().strip() else root
 
 

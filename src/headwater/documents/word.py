@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.dom.expatbuilder  # noqa: F401 - minidom imports it when it first parses, and then no file can be opened
 from io import BytesIO
 from typing import Any
 

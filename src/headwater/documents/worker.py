@@ -1,7 +1,7 @@
 """The program of a worker: loads the parsers once, and forks a process of its own for every document.
 
-Each document is parsed by a fresh process that sees no other document and ends with it, in about three milliseconds. This
-one never looks into a document, so it lives through whatever they do. It ends when its input ends, or its parent.
+Each document is parsed by a fresh process that sees no other document and ends with it. This one never looks into a
+document, so it lives through whatever they do. It ends when its input ends, or its parent.
 """
 
 from __future__ import annotations
