@@ -15,7 +15,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 #: Most documents need less. One that needs more is read again with all of its time, behind the others.
-QUICK_CPU_S = 2
+QUICK_CPU_S = 1
 QUICK_WALL_S = 10.0
 
 

@@ -88,4 +88,4 @@ class WorkerProcess:
 def _environment() -> dict[str, str]:
     kept = {name: os.environ[name] for name in _INHERITED if name in os.environ}
     paths = os.pathsep.join(str(Path(path).absolute()) for path in sys.path if path)
-    return {**kept, "PYTHONPATH": paths}
+    return {**kept, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}

@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import sys
+from contextlib import suppress
 from typing import BinaryIO
 
 import msgspec
@@ -67,12 +68,15 @@ def _answer(parsers: Parsers, question: Question) -> Reply:
     if refusal is not None:
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
+    with suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)  # whatever it started, though it may not
     return refusal or _judge(data, status, question.limits)
 
 
 def _be_child(parsers: Parsers, question: Question, parent: int, writing: int) -> None:
     """Parse, write the reply, and end. Never returns."""
     try:
+        os.setpgid(0, 0)
         confine.die_with(parent)
         os.closerange(3, writing)
         os.closerange(writing + 1, 256)
