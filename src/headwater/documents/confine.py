@@ -44,8 +44,8 @@ def confine(limits: Limits) -> None:
 
 
 def watch(memory_bytes: int, parent: int) -> None:
-    """Start a thread that ends this process when it takes too much memory (status 3) or its parent is gone."""
-    threading.Thread(target=_look, args=(_resident() + memory_bytes, parent), daemon=True).start()
+    """Start a thread that ends this process when all of it takes more memory (status 3), or its parent is gone."""
+    threading.Thread(target=_look, args=(memory_bytes, parent), daemon=True).start()
 
 
 OVER_MEMORY = 3

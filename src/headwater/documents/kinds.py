@@ -75,7 +75,7 @@ def refused(data: bytes) -> str | None:
         if _ENCRYPTED_PACKAGE in data:
             return "an Office file that is protected with a password"
         return "an Office file of before 2007; save it in the format of today"
-    if data.lstrip().startswith(b"{\\rtf"):
+    if data[:64].lstrip().startswith(b"{\\rtf"):
         return "RTF"
     return "PostScript" if data.startswith(b"%!PS") else None
 

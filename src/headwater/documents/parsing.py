@@ -11,6 +11,8 @@ import pkgutil
 from importlib import import_module
 from typing import Any
 
+import msgspec
+
 from headwater.documents import kinds, metadata
 from headwater.documents.archive import Archive
 from headwater.documents.charset import decode
@@ -51,6 +53,10 @@ class Parsers:
         try:
             kind, archive = self._kind(name, data)
             found = self._extract(kind, archive, name, data, text_bytes)
+            if kind:
+                found = msgspec.structs.replace(found, text=metadata.body(found.text))
+            if len(found.text.encode("utf-8", "replace")) > text_bytes:
+                raise Reject(f"it holds over {text_bytes >> 20} MiB of text")
         except MemoryError:
             raise Reject("it needs more memory to be read than a document may take") from None
         except RecursionError:
@@ -61,8 +67,6 @@ class Parsers:
             if isinstance(error, OSError) and error.errno == errno.EMFILE:
                 raise Reject("it refers to something outside of itself, which is not opened") from None
             raise Reject(f"{_called(kind)} that is damaged or unusual ({type(error).__name__})") from None
-        if len(found.text) > text_bytes or len(found.text.encode("utf-8", "replace")) > text_bytes:
-            raise Reject(f"it holds over {text_bytes >> 20} MiB of text")
         return found
 
     def _kind(self, name: str, data: bytes) -> tuple[str, Archive | None]:
@@ -93,7 +97,10 @@ class Parsers:
         return module.parse(archive) if kind == kinds.EPUB else module.parse(archive, kind)  # type: ignore[no-any-return] # a module
 
     def _text(self, name: str, data: bytes) -> Extracted:
-        text = decode(data)
+        try:
+            text = decode(data)
+        except ImportError:
+            raise Reject(f"text that is not UTF-8, which needs {EXTRA}") from None
         if text is None:
             raise Reject(f"{self._call(data)}, which is not read; {kinds.READABLE} are")
         return of_text(name, text)
@@ -118,5 +125,4 @@ def _load(module: str) -> Any:
 
 
 def _called(kind: str) -> str:
-    name = kinds.NAMES.get(kind, "a file")
-    return f"{'an' if name[0] in 'HXOE' else 'a'} {name}" if kind else name
+    return kinds.NAMES.get(kind, "a file")

@@ -9,7 +9,7 @@ import pypdfium2
 import pypdfium2.raw
 
 from headwater.documents import kinds
-from headwater.documents.metadata import body, label, moment
+from headwater.documents.metadata import label, moment
 from headwater.documents.port import Extracted
 from headwater.errors import Reject
 
@@ -52,7 +52,7 @@ def _text(document: pypdfium2.PdfDocument, count: int, most_bytes: int) -> str:
     for number in range(count):
         try:
             with closing(document[number]) as page, closing(page.get_textpage()) as text:
-                pages.append(body(_DIVIDED.sub("", text.get_text_bounded())).strip())
+                pages.append(_DIVIDED.sub("", text.get_text_bounded()).strip())
         except pypdfium2.PdfiumError:
             damaged += 1
             continue

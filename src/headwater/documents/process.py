@@ -35,6 +35,7 @@ class WorkerProcess:
     """A process of its own session. The thread that starts it must outlive it: on Linux it dies with that thread."""
 
     def __init__(self, program: Sequence[str] = PROGRAM) -> None:
+        self._reaping = threading.Lock()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [sys.executable, *program, str(os.getpid())],
@@ -71,7 +72,7 @@ class WorkerProcess:
 
     def kill(self) -> None:
         """Kill it and what it started. From any thread."""
-        with suppress(ProcessLookupError, PermissionError):
+        with self._reaping, suppress(ProcessLookupError, PermissionError):
             if self._process.returncode is None:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
@@ -82,7 +83,8 @@ class WorkerProcess:
             assert stream is not None
             with suppress(OSError):
                 stream.close()
-        self._process.wait()
+        with self._reaping:  # or its id might be another's when somebody kills it
+            self._process.wait()
 
 
 def _environment() -> dict[str, str]:

@@ -16,6 +16,7 @@ from headwater.errors import HeadwaterError, Reject, Retry
 WORKERS = 2
 #: A worker that has nothing to do for so long ends: a folder at rest keeps no process.
 IDLE_S = 30.0
+_CLOSING_S = 10.0
 _DEFAULT = Limits()
 
 
@@ -91,7 +92,7 @@ class SandboxedReader:
             threads = tuple(self._threads)
             self._state.notify_all()
         for thread in threads:
-            thread.join()
+            thread.join(_CLOSING_S)  # one that still waits for a file ends when it has it
 
     def _open(self) -> int:
         return len(self._waiting) + len(self._slow) + len(self._running)

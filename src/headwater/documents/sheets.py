@@ -12,7 +12,6 @@ import openpyxl
 from headwater.documents import kinds, office
 from headwater.documents.archive import Archive
 from headwater.documents.markdown import table_lines
-from headwater.documents.metadata import body
 from headwater.documents.port import Extracted
 from headwater.errors import Reject
 
@@ -35,7 +34,7 @@ def parse(data: bytes, archive: Archive, most_bytes: int) -> Extracted:
                     raise Reject(f"it holds over {most_bytes >> 20} MiB of text")
             if rows:
                 sections.append("\n".join([f"## {' '.join(sheet.title.split())}", "", *table_lines(rows)]))
-    text = body("\n\n".join(sections)) + ("\n" if sections else "")
+    text = "\n\n".join(sections) + ("\n" if sections else "")
     return Extracted(text, "markdown", kinds.XLSX, **office.properties(archive))
 
 

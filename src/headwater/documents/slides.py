@@ -11,7 +11,6 @@ import pptx
 from headwater.documents import kinds, office
 from headwater.documents.archive import Archive
 from headwater.documents.markdown import table_lines
-from headwater.documents.metadata import body
 from headwater.documents.port import Extracted
 
 
@@ -19,7 +18,7 @@ def parse(data: bytes, archive: Archive) -> Extracted:
     """Read titles, texts, tables and notes, slide by slide."""
     show = pptx.Presentation(BytesIO(data))
     sections = [_slide(number, slide) for number, slide in enumerate(show.slides, 1)]
-    text = body("\n\n".join(sections)) + ("\n" if sections else "")
+    text = "\n\n".join(sections) + ("\n" if sections else "")
     return Extracted(text, "markdown", kinds.PPTX, pages=len(sections), **office.properties(archive))
 
 

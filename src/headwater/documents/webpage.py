@@ -1,4 +1,4 @@
-"""HTML pages."""
+"""HTML pages, mended as browsers mend them."""
 
 from __future__ import annotations
 

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from headwater.documents.limits import Limits
-from headwater.documents.port import Extracted
+from headwater.documents.port import Answer, Extracted
 from headwater.documents.reader import SandboxedReader
 from headwater.errors import Reject, Retry
 
 Outcome = Extracted | Reject | Retry | None
 Ask = Callable[[str, bytes], Outcome]
 #: Small, so that what is endless ends soon; memory is what it is for users.
-LIMITS = Limits(cpu_s=3, wall_s=60.0)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _extra() -> None:
-    """Skip on a machine without the parsers; fail in CI."""
-    for module in ("lxml", "mammoth", "openpyxl", "pptx", "pypdfium2", "puremagic", "charset_normalizer"):
-        if os.environ.get("CI"):
-            __import__(module)
-        else:
-            pytest.importorskip(module)
+LIMITS = Limits(cpu_s=6, wall_s=60.0)
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +37,9 @@ def ask(reader: SandboxedReader) -> Ask:
     return ask
 
 
-def answered(reader: SandboxedReader, count: int) -> list:  # type: ignore[type-arg]  # of Answer
-    found = []
+def answered(reader: SandboxedReader, count: int) -> list[Answer]:
+    """Wait for so many answers."""
+    found: list[Answer] = []
     while len(found) < count:
         more = reader.answers(120)
         assert more, "no answer comes any more"

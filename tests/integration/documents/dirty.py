@@ -37,8 +37,8 @@ def _bomb(size: int) -> bytes:
 
 
 def _liar() -> bytes:
-    """A DOCX whose document.xml is declared as 100 bytes and unpacks to 300 MB."""
-    data = bytearray(making.docx(making.paragraph("a" * (300 << 20))))
+    """A DOCX whose document.xml is declared as 100 bytes and unpacks to 100 MB."""
+    data = bytearray(making.docx(making.paragraph("a" * (100 << 20))))
     with zipfile.ZipFile(BytesIO(data)) as archive:
         size = archive.getinfo("word/document.xml").file_size
     return bytes(data.replace(size.to_bytes(4, "little"), (100).to_bytes(4, "little")))
@@ -105,7 +105,7 @@ def _locked_pdf() -> bytes:
 
 def _huge_stream() -> bytes:
     packer = zlib.compressobj(9)
-    parts = [packer.compress(b"BT /F1 12 Tf (pump) Tj ET\n" * 40_000) for _ in range(400)]
+    parts = [packer.compress(b"BT /F1 12 Tf (pump) Tj ET\n" * 40_000) for _ in range(200)]
     return making.pdf(making.stream(b"".join([*parts, packer.flush()]), b"/Filter /FlateDecode"))
 
 
@@ -117,21 +117,21 @@ GOOD = making.paragraph("The pump freezes.")
 
 DIRTY = (
     # Archives
-    Dirty("text bomb.docx", lambda: _bomb(200 << 20), rejected="over 32 MiB of text|more memory|processor"),
+    Dirty("text bomb.docx", lambda: _bomb(60 << 20), rejected="over 32 MiB of text|more memory|processor"),
     Dirty("declares too much.docx", lambda: _bomb(600 << 20), rejected="unpacks to over 512 MiB"),
     Dirty("declares too little.docx", _liar, rejected="damaged"),
     Dirty("nested.docx", _nested, rejected="a zip archive, which is not read"),
     Dirty("overlapping.docx", _overlapping, rejected="entries overlap|damaged"),
     Dirty(
         "many entries.docx",
-        lambda: making.docx(GOOD, **{f"word/{n}.xml": b"" for n in range(20_000)}),
+        lambda: making.docx(GOOD, more={f"word/{n}.xml": b"" for n in range(20_000)}),
         rejected="20,00. entries, at most 10,000",
     ),
     Dirty("cut.docx", lambda: making.docx(GOOD)[:-200], rejected="damaged"),
     Dirty("no end.docx", lambda: making.docx(GOOD)[:300], rejected="damaged"),
     Dirty(
         "climbs.docx",
-        lambda: making.docx(GOOD, **{"../../etc/evil": b"x", "/tmp/evil": b"x"}),
+        lambda: making.docx(GOOD, more={"../../etc/evil": b"x", "/tmp/evil": b"x"}),
         read="The pump freezes.",
     ),
     Dirty("no document.docx", lambda: making.archive({"[Content_Types].xml": "<Types/>"}), rejected="a zip archive"),
@@ -167,8 +167,8 @@ DIRTY = (
     ),
     Dirty("empty rows.xlsx", lambda: _sheet("", _cell("A1", "first") + _cell("A1048576", "last")), read="| last |"),
     Dirty(
-        "million rows.xlsx",
-        lambda: _sheet("", '<row r="1"></row>' * 1_000_000 + _cell("A1048576", "end")),
+        "many rows.xlsx",
+        lambda: _sheet("", '<row r="1"></row>' * 300_000 + _cell("A1048576", "end")),
         read="| end |",
     ),
     # PDF
@@ -230,16 +230,16 @@ DIRTY = (
     ),
     Dirty("one line.html", lambda: b"<!doctype html><p>" + b"pump " * (2 << 20), read="pump pump"),
     Dirty("open tags.html", lambda: b"<!doctype html><b><i>" * 50_000 + b"end", rejected="nested too deep"),
-    Dirty("rtl.html", lambda: f"<!doctype html>{ARABIC}".encode(), read="المضخة تتجمد في الشتاء"),
+    Dirty("rtl.html", f"<!doctype html>{ARABIC}".encode, read="المضخة تتجمد في الشتاء"),
     Dirty(
         "emoji.html",
-        lambda: "<!doctype html><p>👩‍👩‍👧 e\u0301\u0301\u0301 🇩🇪</p>".encode(),
+        "<!doctype html><p>👩‍👩‍👧 e\u0301\u0301\u0301 🇩🇪</p>".encode,
         read="👩‍👩‍👧 e\u0301\u0301\u0301 🇩🇪",
     ),
     Dirty("nuls.html", lambda: b"<!doctype html><p>The\0 pump\0</p>", rejected="not read|not text"),
     Dirty("empty.html", lambda: b"<!doctype html>", read=""),
     Dirty("says latin is utf8.html", lambda: f"<html><meta charset=utf-8><p>{GERMAN}".encode("cp1252"), read=GERMAN),
-    Dirty("says utf8 is latin.html", lambda: f"<html><meta charset=iso-8859-1><p>{RUSSIAN}".encode(), read=RUSSIAN),
+    Dirty("says utf8 is latin.html", f"<html><meta charset=iso-8859-1><p>{RUSSIAN}".encode, read=RUSSIAN),
     Dirty("says nonsense.html", lambda: f"<html><meta charset=zlib><p>{GERMAN}".encode("cp1252"), read=GERMAN),
     Dirty("says koi8.html", lambda: f"<html><meta charset=koi8-r><p>{RUSSIAN}".encode("koi8-r"), read=RUSSIAN),
     Dirty("utf16.html", lambda: f"<html><meta charset=utf-8><p>{RUSSIAN}".encode("utf-16"), read=RUSSIAN),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.integration.documents.dirty import GERMAN
 
 CASES = 60
 WHOLE = {
-    "html": f"<!doctype html><title>t</title><meta charset=utf-8><h1>a</h1><ul><li>{GERMAN}<table><tr><td>x</table>".encode(),
+    "html": f"<!doctype html><title>t</title><meta charset=utf-8><h1>a</h1><ul><li>{GERMAN}<table><tr><td>x".encode(),
     "docx": making.docx(making.paragraph("Care", "Heading1") + making.paragraph(GERMAN)),
     "odt": making.odt(f"<text:h text:outline-level='1'>Care</text:h><text:p>{GERMAN}</text:p>"),
     "epub": making.epub([f"<h1>One</h1><p>{GERMAN}</p>", "<p>Two</p>"]),
@@ -49,7 +50,7 @@ def test_it_is_read_or_rejected(reader: SandboxedReader, kind: str) -> None:
     )
     dice = random.Random(f"headwater {kind}")
     for number in range(CASES):
-        reader.ask(f"{kind} {number}", None, lambda data=mutated(whole, dice): data)
+        reader.ask(f"{kind} {number}", None, partial(bytes, mutated(whole, dice)))
     found = answered(reader, CASES)
     assert all(isinstance(answer.outcome, Extracted | Reject) for answer in found)
     reasons = {answer.outcome.reason for answer in found if isinstance(answer.outcome, Reject)}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -28,7 +30,7 @@ def text(answer_outcome: object) -> str:
 
 def test_every_question_is_answered_once(reader: SandboxedReader) -> None:
     for number in range(40):
-        reader.ask(f"{number}.html", number, lambda number=number: PAGE % str(number).encode())
+        reader.ask(f"{number}.html", number, partial(bytes, PAGE % b"%d" % number))
     found = answered(reader, 40)
     assert sorted((answer.name, answer.ticket, text(answer.outcome)) for answer in found) == sorted(
         (f"{number}.html", number, f"{number}\n") for number in range(40)
@@ -88,7 +90,7 @@ def test_answers_that_nobody_fetches_stop_the_reading() -> None:
         return PAGE % b"x"
 
     for number in range(50):
-        reader.ask(str(number), None, lambda number=number: load(number))
+        reader.ask(str(number), None, partial(load, number))
     until(lambda: len(loaded) >= 5)
     assert len(loaded) <= 6
     assert len(answered(reader, 50)) == 50
@@ -96,31 +98,20 @@ def test_answers_that_nobody_fetches_stop_the_reading() -> None:
 
 
 def test_at_least_two_workers() -> None:
-    with pytest.raises(ValueError, match="2|last one"):
+    with pytest.raises(ValueError, match="the last one"):
         SandboxedReader(workers=1)
 
 
 def test_nothing_outside_of_a_document_is_fetched(ask: Ask, tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(0)
         address = f"http://127.0.0.1:{server.getsockname()[1]}"
         image, relation = making.linked_image(f"{address}/image.png")
         word = ask("linked.docx", making.docx(making.paragraph("Text.") + image, relations=relation))
         assert text(word) == "Text.\n\na pump in snow\n"
-        page = f'<!doctype html><base href="{address}/"><link rel=stylesheet href="/s.css"><p>Text.<img src="/i.png" alt="pump">'
-        assert (
-            text(ask("linked.html", f'{page}<iframe src="/f"></iframe><object data="/o"></object>'.encode()))
-            == "Text. pump\n"
-        )
-        assert isinstance(
-            ask(
-                "linked.odt",
-                making.odt("<text:p>x</text:p>").replace(b"<office:document-content", b"<office:document-content"),
-            ),
-            Extracted,
-        )
+        page = f'<!doctype html><base href="{address}/"><link rel=stylesheet href="/s.css"><p>Text.'
+        page += '<img src="/i.png" alt="pump"><iframe src="/f"></iframe><object data="/o"></object>'
+        assert text(ask("linked.html", page.encode())) == "Text. pump\n"
         with pytest.raises(BlockingIOError):
             server.accept()
 
@@ -136,14 +127,14 @@ def test_memory_stays_bounded_and_nothing_is_left(tmp_path: Path) -> None:
         "import re, sys\nfrom pathlib import Path\n"
         "from headwater.documents.limits import Limits\nfrom headwater.documents.reader import SandboxedReader\n"
         "reader = SandboxedReader(Limits(cpu_s=2))\npaths = sorted(Path(sys.argv[1]).iterdir())\n"
-        "for path in paths * 2: reader.ask(path.name, None, path.read_bytes)\n"
+        "for path in paths: reader.ask(path.name, None, path.read_bytes)\n"
         "count = 0\n"
         "while reader.outstanding(): count += len(reader.answers(60))\n"
         "reader.close()\nprint(count, re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1])\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TMPDIR": str(work)}
     done = subprocess.run(
-        [sys.executable, "-c", program, folder], cwd=work, env=environment, capture_output=True, check=True
+        [sys.executable, "-c", program, folder], cwd=work, env=environment, capture_output=True, check=True, timeout=300
     )
     count, resident_kib = map(int, done.stdout.split())
     assert count == len(DIRTY)

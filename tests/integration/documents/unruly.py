@@ -46,6 +46,19 @@ def _fork() -> str:
     return "forked"
 
 
+def _deeper() -> str:
+    return _deeper() + "x"
+
+
+def _doing(deed: Callable[[], object]) -> Callable[[], str]:
+    return lambda: str(deed())
+
+
+def _kill_the_worker() -> str:
+    os.kill(os.getppid(), signal.SIGKILL)
+    return _loop()
+
+
 def _say() -> str:
     os.write(1, b"noise" * 100_000)
     os.write(2, b"noise" * 100_000)
@@ -73,8 +86,8 @@ def _write() -> str:
 
 DEEDS: dict[str, Callable[[], str]] = {
     "loop": _loop,
-    "sleep": lambda: str(time.sleep(600)),
-    "stop": lambda: str(os.kill(os.getpid(), signal.SIGSTOP)),
+    "sleep": _doing(lambda: time.sleep(600)),
+    "stop": _doing(lambda: os.kill(os.getpid(), signal.SIGSTOP)),
     "memory": lambda: str(len(bytearray(3 << 30))),
     "native memory": lambda: str(ctypes.CDLL(None).memset(ctypes.CDLL(None).malloc(3 << 30), 1, 3 << 30)),
     "segfault": lambda: str(ctypes.string_at(0)),
@@ -84,14 +97,14 @@ DEEDS: dict[str, Callable[[], str]] = {
     "lie": _lie,
     "flood": _flood,
     "pipe": _pipe,
-    "recursion": lambda: (lambda deed: deed(deed))(lambda deed: deed(deed)),  # type: ignore[no-any-return]  # never returns
+    "recursion": _deeper,
     "say": _say,
     "fork": _fork,
     "connect": _connect,
     "write": _write,
     "read": lambda: Path("/etc/passwd").read_text(),
-    "kill the worker": lambda: str(os.kill(os.getppid(), signal.SIGKILL)) + str(time.sleep(600)),
-    "stop the worker": lambda: str(os.kill(os.getppid(), signal.SIGSTOP)),
+    "kill the worker": _kill_the_worker,
+    "stop the worker": _doing(lambda: os.kill(os.getppid(), signal.SIGSTOP)),
     "secret": lambda: str(1 / 0),
     "environment": lambda: " ".join(sorted(os.environ)),
     "files": lambda: str(sum(_is_open(number) for number in range(3, 256))),
