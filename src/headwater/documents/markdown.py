@@ -191,7 +191,7 @@ class _Writer:
         rows = [row for row in table.rows if any(row)]
         if self._tables:
             # A table within a cell is text of that cell.
-            self._line += [f" {' '.join(row)} " for row in rows]
+            self._line += [*caption, *(f" {' '.join(row)} " for row in rows)]
             return
         self._line += caption
         self._flush()

@@ -85,6 +85,7 @@ def test_what_a_parser_prints_goes_nowhere(unruly: SandboxedReader) -> None:
     assert found == {0: Extracted("said", "text", "text/plain"), 1: GOOD}
 
 
+@pytest.mark.parametrize("unruly", [SLEEPY], indirect=True)
 def test_what_a_parser_starts_is_killed(unruly: SandboxedReader) -> None:
     (answer,) = say(unruly, "fork")
     # The kernel refuses the fork to all but root, for whom the process group is killed.

@@ -61,6 +61,7 @@ def test_every_word_stays_once_and_in_its_order(page: str) -> None:
         ("<p>use <code>x  y</code></p>", "use `x y`\n"),
         ("<table><tr><td>a<td>b<tr><td><p>c</p><p>d</p></table>", "| a | b |\n| --- | --- |\n| c d |  |\n"),
         ("<table><tr><td><table><tr><td>a<td>b</table>c</table>", "| a b c |\n| --- |\n"),
+        ("<table><table>a</table></table>", "a\n"),
         ("<img alt='a pump'><svg><text>x</text></svg><select><option>y</select>", "a pump\n"),
         ("<nav>x</nav><script>y</script><style>z</style><p hidden>w</p>", ""),
         ("<main>a</main><footer>x</footer>", "a\n"),
