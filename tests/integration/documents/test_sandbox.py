@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -131,6 +132,20 @@ def test_good_documents_do_not_wait_for_slow_ones(unruly: SandboxedReader) -> No
     assert [name.split()[1] for name in order] == ["good"] * 20 + ["loop"] * 4
 
 
+def test_a_worker_is_kept_for_good_documents(unruly: SandboxedReader) -> None:
+    attempts: list[int] = []
+
+    def loop(number: int) -> bytes:
+        attempts.append(number)
+        return b"loop"
+
+    for number in range(3):
+        unruly.ask(f"loop {number}", None, partial(loop, number))
+    until(lambda: len(attempts) > 3)
+    unruly.ask("good", None, lambda: b"good")
+    assert [answer.name for answer in answered(unruly, 4)][0] == "good"
+
+
 def test_without_a_process_it_is_the_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     reader = SandboxedReader(LIMITS)
@@ -173,7 +188,8 @@ def test_workers_die_with_their_owner() -> None:
     orphans = owner.children(recursive=True)
     owner.send_signal(signal.SIGKILL)
     owner.wait()
-    gone(lambda: [it for it in orphans if it.is_running() and it.status() != psutil.STATUS_ZOMBIE])
+    # Long before their time is over, when they would end without it.
+    until(lambda: not any(it.is_running() and it.status() != psutil.STATUS_ZOMBIE for it in orphans), tries=50)
 
 
 @pytest.mark.parametrize(("most", "status"), [(1 << 40, 0), (64 << 20, 3)])
@@ -195,12 +211,14 @@ def cmdline(process: psutil.Process) -> list[str]:
         return []
 
 
-def gone(look) -> None:  # type: ignore[no-untyped-def]  # anything that lists
+def gone(look: Callable[[], object]) -> None:
+    """Wait until there is nothing any more."""
     until(lambda: not look())
 
 
-def until(true) -> None:  # type: ignore[no-untyped-def]  # anything that tells
-    for _ in range(600):
+def until(true: Callable[[], object], tries: int = 600) -> None:
+    """Wait until it is so, a tenth of a second for each try."""
+    for _ in range(tries):
         if true():
             return
         time.sleep(0.1)
