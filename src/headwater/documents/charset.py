@@ -31,7 +31,10 @@ def decode(data: bytes) -> str | None:
     """Return a text in UTF-8, UTF-16 or UTF-32, or in a legacy charset that is told for sure. None: this is no text."""
     for bom, encoding in _BOMS:
         if data.startswith(bom):
-            return _strictly(data[len(bom) :], encoding)
+            text = _strictly(data[len(bom) :], encoding)
+            if text is None:
+                raise Reject(f"damaged text: it begins as {encoding[:6].upper()}, and goes on otherwise")
+            return text
     if b"\0" in data:
         return _utf16_without_bom(data)
     return _strictly(data, "utf-8") or _legacy(data)

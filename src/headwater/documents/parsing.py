@@ -114,7 +114,7 @@ class Parsers:
             found = puremagic.from_string(data, mime=True)
         except (puremagic.PureError, ValueError):
             return _BINARY
-        return metadata.label(found) or _BINARY
+        return _BINARY if found.startswith("text/") else metadata.label(found) or _BINARY
 
 
 def _load(module: str) -> Any:

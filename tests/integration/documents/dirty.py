@@ -253,7 +253,7 @@ DIRTY = (
     Dirty("latin.txt", lambda: GERMAN.encode("cp1252"), read=GERMAN),
     Dirty("cyrillic.txt", lambda: RUSSIAN.encode("cp1251"), read=RUSSIAN),
     Dirty("short latin.txt", lambda: "Café".encode("cp1252"), rejected="charset cannot be told"),
-    Dirty("cut utf16.txt", lambda: RUSSIAN.encode("utf-16")[:-1], rejected="which is not read"),
+    Dirty("cut utf16.txt", lambda: RUSSIAN.encode("utf-16")[:-1], rejected="damaged text"),
     Dirty("long latin.txt", lambda: (GERMAN * 20_000).encode("cp1252"), read=GERMAN),
     Dirty("long lines.txt", lambda: ((GERMAN + "\n") * 20_000).encode("cp1252"), read=GERMAN),
 )

@@ -45,11 +45,14 @@ def test_what_might_be_another_charset_is_not_guessed(data: bytes) -> None:
         decode(data)
 
 
-@pytest.mark.parametrize(
-    "data", [bytes(range(256)), b"\0" * 100, b"\xff\xfe\0", b"a\0b\0\0\0c", b"\x89PNG\r\n\x1a\n\0"]
-)
+@pytest.mark.parametrize("data", [bytes(range(256)), b"\0" * 100, b"a\0b\0\0\0c", b"\x89PNG\r\n\x1a\n\0"])
 def test_what_is_no_text_is_none(data: bytes) -> None:
     assert decode(data) is None
+
+
+def test_a_mark_that_lies_is_said() -> None:
+    with pytest.raises(Reject, match="begins as UTF-16, and goes on otherwise"):
+        decode(GERMAN.encode("utf-16")[:-1])
 
 
 @pytest.mark.parametrize(
