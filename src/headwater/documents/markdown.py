@@ -84,6 +84,7 @@ class _Tail:
 class _Table:
     def __init__(self, around: list[str]) -> None:
         self.around = around
+        self.caption: list[str] = []
         self.rows: list[list[str]] = []
 
 
@@ -170,9 +171,9 @@ class _Writer:
             self._tables.append(_Table(self._line))
             self._line = []
         elif self._tables:
+            self._spill()
             if tag == "tr":
                 self._tables[-1].rows.append([])
-            self._line = []
 
     def _end_table(self, tag: str) -> None:
         if not self._tables:
@@ -181,19 +182,32 @@ class _Writer:
             rows = self._tables[-1].rows
             if not rows:
                 rows.append([])
-            rows[-1].append(" ".join("".join(self._line).replace(_BREAK, " ").split()))
-            self._line = []
-        elif tag == "table":
-            self._close(self._tables.pop())
+            rows[-1].append(self._cell())
+        else:
+            self._spill()
+            if tag == "table":
+                self._close(self._tables.pop())
+
+    def _cell(self) -> str:
+        text, self._line = " ".join("".join(self._line).replace(_BREAK, " ").split()), []
+        return text
+
+    def _spill(self) -> None:
+        """Keep the text that stands between cells: before the first row it is the caption, later a cell of its own."""
+        table, text = self._tables[-1], self._cell()
+        if text and table.rows:
+            table.rows[-1].append(text)
+        elif text:
+            table.caption.append(text)
 
     def _close(self, table: _Table) -> None:
-        caption, self._line = self._line, table.around
+        self._line = table.around
         rows = [row for row in table.rows if any(row)]
         if self._tables:
             # A table within a cell is text of that cell.
-            self._line += [*caption, *(f" {' '.join(row)} " for row in rows)]
+            self._line += [f" {' '.join(words)} " for words in (table.caption, *rows)]
             return
-        self._line += caption
+        self._line += [" ".join(table.caption)]
         self._flush()
         self._put(table_lines(rows))
 
