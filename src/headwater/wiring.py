@@ -224,6 +224,7 @@ class Site:
 
     def source(self, stream: str, emit: Emit) -> Source | None:
         """Return what appends to the stream what its source holds, if it has one."""
+        from headwater.documents.reader import SandboxedReader
         from headwater.journal import redactor_of
         from headwater.sources.folder import FolderSource
         from headwater.sources.selecting import Choice
@@ -238,7 +239,8 @@ class Site:
 
         watch = FolderWatch(folder.folder, self.clock, say) if folder.watch else None
         choice = Choice(folder.include, folder.exclude, folder.ignore_files)
-        return self._kept(FolderSource(folder.folder, choice, self.writer(stream), self.clock, watch, redactor))
+        writer, reader = self.writer(stream), SandboxedReader()
+        return self._kept(FolderSource(folder.folder, choice, writer, self.clock, reader, watch, redactor))
 
     def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
         """Return what waits out outages, and tells `notice` of them."""

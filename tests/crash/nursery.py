@@ -21,6 +21,7 @@ import headwater.indexes.sqlite
 import headwater.log.codecs.json
 import headwater.recipe.standard  # noqa: F401 (imported once, so that no fork has to)
 from headwater.clock import SystemDice
+from headwater.documents.reader import SandboxedReader
 from headwater.embedding.courier import Courier
 from headwater.engine.loop import Limits
 from headwater.engine.stream import StreamPorts
@@ -56,7 +57,7 @@ def crashing(site: Site, death: Death) -> StreamPorts:
         open_reader=lambda: CrashingReader(ports.open_reader(), death),
         writer=CrashingIndexWriter(ports.writer, death),
         courier=Courier(CrashingEmbedder(site.embedder(STREAM), death), site.clock, SystemDice()),
-        source=FolderSource(folder.folder, Choice(folder.include), writer, site.clock),
+        source=FolderSource(folder.folder, Choice(folder.include), writer, site.clock, SandboxedReader()),
     )
 
 

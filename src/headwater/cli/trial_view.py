@@ -14,7 +14,8 @@ _BOLD, _DIM, _RED, _CYAN = "1", "2", "31", "36"
 
 def show(trial: Mapping[str, Any]) -> None:
     """Print a trial, as `try --json` writes it."""
-    _head("document", f"{trial['id']}, {trial['format']}, {counted(trial['characters'], 'character')}")
+    about = [trial["id"], trial["type"], trial["format"], counted(trial["characters"], "character")]
+    _head("document", ", ".join(it for it in about if it))
     _redacted(trial["redacted"])
     if trial["rejected"]:
         _head("rejected", trial["rejected"], _RED)

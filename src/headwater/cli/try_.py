@@ -11,10 +11,11 @@ import typer
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, config_of, opened, perform
 from headwater.cli.output import write_json
-from headwater.errors import Reject, Unreachable
+from headwater.errors import HeadwaterError, Reject, Unreachable
 from headwater.settings.failures import listed
 
 if TYPE_CHECKING:
+    from headwater.documents.port import Extracted
     from headwater.embedding.port import Description
     from headwater.model.document import Fingerprints
     from headwater.recipe.trial import Trial
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from headwater.wiring import Site
 
 _STDIN = Path("-")
+#: A document is read within two attempts, the longer one of two minutes.
+_READING_S = 200.0
 
 
 def try_(
@@ -37,30 +40,24 @@ def try_(
     """Show what a stream's recipe makes of a file. Nothing is run or written, and no service is asked.
 
     What was redacted is shown by kind and place, never itself. Exit 1 when the file would be rejected.
-    --json writes {"stream", "id", "format", "characters", "text",
+    --json writes {"stream", "id", "type", "format", "characters", "text",
     "redacted": [{"kind", "start", "end", "line", "column"}], "rejected", "filtered",
     "chunks": [{"text", "context", "overlap", "start", "end", "tokens", "too_long"}], "payload",
     "fingerprints": {"text", "chunk", "model", "payload"}, each {"digest", "covers"}}. Places of what was redacted are
-    those in the file, those of chunks in "text", which is what is left. "tokens" is null where the tokenizer is not
-    known here.
+    those in the text as it was read, those of chunks in "text", which is what is left. "tokens" is null where the
+    tokenizer is not known here, "type" and "format" are where the file cannot be read.
     """
     perform(_try(config_of(context, config), file, stream, json))
 
 
 async def _try(config: Path, file: Path, stream: str | None, json: bool) -> int:
-    from headwater.recipe.extract import format_of
-    from headwater.recipe.trial import attempt
-
     async with opened(config, stream) as site:
         name = stream or _stream_of(site, file)
         recipe, redactor, model, count = _parts(site, name)
-        try:
-            document, text = _id(site, name, file), text_of(_bytes(file))
-            form = format_of(document, site.settings.streams[name].recipe.format)
-            trial = attempt(document, text, form, recipe, redactor, count)
-        except Reject as error:
-            raise Mistake(f"{file}: {error.reason}") from None
-        shape = _shape(name, trial, model, recipe.fingerprints, site.settings.streams[name].recipe)
+        settings = site.settings.streams[name].recipe
+        document = _id(site, name, file)
+        trial = _attempt(document, _bytes(file), settings, recipe, redactor, count)
+        shape = _shape(name, trial, model, recipe.fingerprints, settings)
     if json:
         write_json(shape)
     else:
@@ -70,12 +67,38 @@ async def _try(config: Path, file: Path, stream: str | None, json: bool) -> int:
     return Exit.FAILED if trial.rejected else Exit.OK
 
 
-def text_of(data: bytes) -> str:
-    """Turn a file's bytes into text: the one place where this happens. Raise Reject with what is wrong with them."""
+def _attempt(document: str, data: bytes, settings: RecipeSettings, recipe: Any, redactor: Any, count: Any) -> Trial:
+    from headwater.recipe.extract import format_of
+    from headwater.recipe.trial import Trial, attempt
+
     try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise Reject("not UTF-8") from None
+        extracted = _read(document, data)
+    except Reject as error:
+        name = redactor.text(document) if redactor else document
+        return Trial(id=name, rejected=error.reason)
+    body = extracted.body(document)
+    return attempt(document, body, format_of(document, body, settings.format), recipe, redactor, count)
+
+
+def _read(name: str, data: bytes) -> Extracted:
+    """Make text of a file's bytes, as the folder source does. Raise Reject with what is wrong with them."""
+    from headwater.documents.plain import plain
+    from headwater.documents.reader import SandboxedReader
+
+    text = plain(name, data)
+    if text is not None:
+        return text
+    reader = SandboxedReader()
+    try:
+        reader.ask(name, None, lambda: data)
+        answers = reader.answers(_READING_S)
+    finally:
+        reader.close()
+    outcome = answers[0].outcome if answers else None
+    if isinstance(outcome, HeadwaterError):
+        raise outcome
+    assert outcome is not None, "the reader's limits end before this does"
+    return outcome
 
 
 def _bytes(file: Path) -> bytes:
@@ -147,6 +170,7 @@ def _shape(
     return {
         "stream": stream,
         "id": trial.id,
+        "type": trial.type,
         "format": trial.format,
         "characters": len(trial.text),
         "text": trial.text,

@@ -30,6 +30,10 @@ class Extracted(msgspec.Struct, frozen=True, omit_defaults=True):
     language: str | None = None
     pages: int | None = None
 
+    def body(self, path: str) -> dict[str, Any]:
+        """Return what goes into the log as the document's body: what is known of all this, and its path."""
+        return {**msgspec.to_builtins(self), "path": path}
+
     def __repr__(self) -> str:
         return f"Extracted({self.type}, {len(self.text)} characters)"
 

@@ -32,28 +32,38 @@ class Feed:
         self._skips = Skips()
         self._outrun = 0
         self._again_s: float | None = None
+        self._reading = 0
         self._took_s = 0.0
 
     async def follow(self) -> None:
         """Look again and again, until cancelled: after a hint, or what was in motion, soon; else every `rescan_s`."""
         while self._source is not None:
-            wait_s = self._rescan_s if self._again_s is None else min(self._rescan_s, self._again_s)
-            if await self._hinted(self._source, wait_s):
-                await self._clock.sleep(max(GATHER_S, self._took_s))
-                await self._hinted(self._source, 0.0)  # what was hinted meanwhile, this pass sees too
+            await self._rest(self._source)
             await self._look(self._source)
         await asyncio.Event().wait()
 
     async def synchronise(self, *, whole: bool) -> None:
-        """Look once; with `whole`, until nothing is in motion, but not for ever. Raise what the source raises."""
+        """Look once; with `whole`, until nothing is read and nothing in motion. What is in motion is not waited for for
+        ever. Raise what the source raises.
+        """
         if self._source is None:
             return
         await self._look(self._source)
-        for _ in range(MOTION_PASSES):
-            if not whole or self._again_s is None:
-                return
-            await self._clock.sleep(self._again_s)
+        passes = 0
+        while whole and (self._reading or (self._again_s is not None and passes < MOTION_PASSES)):
+            if self._reading:
+                await self._rest(self._source)
+            else:
+                passes += 1
+                await self._clock.sleep(self._again_s or 0.0)
             await self._look(self._source)
+
+    async def _rest(self, source: Source) -> None:
+        """Wait until it is time for another pass."""
+        wait_s = self._rescan_s if self._again_s is None else min(self._rescan_s, self._again_s)
+        if await self._hinted(source, wait_s):
+            await self._clock.sleep(max(GATHER_S, self._took_s))
+            await self._hinted(source, 0.0)  # what was hinted meanwhile, this pass sees too
 
     async def _hinted(self, source: Source, within_s: float) -> bool:
         """Wait for a hint; tell whether it came in time."""
@@ -82,7 +92,7 @@ class Feed:
                 raise
             return
         self._outrun = 0
-        self._again_s = result.again_s
+        self._again_s, self._reading = result.again_s, result.reading
         self._took_s = self._clock.monotonic() - began_s
         self._tell(result)
 

@@ -28,7 +28,7 @@ from headwater.engine.rejections import Rejections
 from headwater.errors import Lost, Reject
 from headwater.indexes.port import IndexWriter
 from headwater.log.port import Batch, LogReader
-from headwater.model.change import Change, Record, mark_of
+from headwater.model.change import Change, Record, Undecodable, mark_of
 from headwater.model.document import Recipe
 from headwater.model.generation import Position
 from headwater.model.manifest import Outcome
@@ -108,6 +108,8 @@ class Loop:
         )
         self._ordering = Ordering()
         self._rejections = Rejections()
+        #: What its source could not read: told by the source, and no sign of anything wrong from there on.
+        self._unreadable: set[Place] = set()
         self._receipts: list[tuple[Receipt, int]] = []  # each with the time when its change was read
         self._retaken: dict[Place, int] = {}  # with the bytes that each may hold, until it is settled
         self._leaving: frozenset[int] = frozenset()
@@ -266,6 +268,8 @@ class Loop:
             change = self._decode(record)
             if not self._frontier.open(change.place, mark_of(change), read_us):
                 continue
+            if isinstance(change, Undecodable) and change.at_source:
+                self._unreadable.add(change.place)
             change, removal = screen(self._recipe, change)
             if removal:
                 assert isinstance(change, Change)
@@ -292,6 +296,7 @@ class Loop:
     def _lose(self, partitions: frozenset[int]) -> None:
         self._leaving -= partitions
         self._ordering.forget(partitions, self._retaken)
+        self._unreadable = {place for place in self._unreadable if place.partition not in partitions}
         for partition in partitions:
             self._frontier.revoke(partition)
             self._positions.forget(partition)
@@ -318,8 +323,9 @@ class Loop:
             if dead:
                 fields = {"id": receipt.document, "version": str(receipt.version), "reason": receipt.reason}
                 self._emit(Event.CHANGE_DEAD, fields)
-            if not retaken:
+            if not retaken and receipt.place not in self._unreadable:
                 self._rejections.note(dead=dead)
+            self._unreadable.discard(receipt.place)
             self._receipts.append((receipt, 0 if retaken else read_us or 0))
 
     # --- settle: the last stage, and the only one that commits

@@ -70,7 +70,10 @@ class Change(msgspec.Struct, frozen=True, gc=False):
 
 
 class Undecodable(msgspec.Struct, frozen=True, gc=False):
-    """A record that is no change: a dead letter from the start. `id` is the record's key, as far as it can be read."""
+    """A record that is no change: a dead letter from the start. `id` is the record's key, as far as it can be read.
+
+    `at_source`: nothing is wrong with the record, which says that the document could not be read where it comes from.
+    """
 
     id: str
     version: Version
@@ -79,6 +82,7 @@ class Undecodable(msgspec.Struct, frozen=True, gc=False):
     reason: str
     appended_us: int
     size_bytes: int
+    at_source: bool = False
 
 
 def mark_of(change: Change | Undecodable) -> bytes:

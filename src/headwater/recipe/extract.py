@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from headwater.errors import Reject
 from headwater.recipe.options import Format
 
 #: Part of the `text` fingerprint: raise it when the same body gives another text.
 REVISION = 1
+#: Part of the `chunk` fingerprint: raise it when the same document has another format.
+FORMAT_REVISION = 1
 
 FIELD = "text"
+FORMAT = "format"
+_FORMATS: tuple[Format, ...] = get_args(Format)
 MAX_TEXT_BYTES = 32 * 1024 * 1024
 _MARKDOWN_SUFFIXES = (".md", ".markdown")
 
@@ -28,10 +32,16 @@ def extract(body: Mapping[str, Any] | None) -> str:
     return text
 
 
-def format_of(document_id: str, declared: Format | None) -> Format:
-    """Tell the format: the declared one, else by the id's suffix, else plain text."""
+def format_of(document_id: str, body: Mapping[str, Any], declared: Format | None) -> Format:
+    """Tell the format: the declared one, else what the body says, else by the id's suffix, else plain text.
+
+    A PDF becomes Markdown, so what its id ends with says nothing of the text.
+    """
     if declared is not None:
         return declared
+    said = next((it for it in _FORMATS if it == body.get(FORMAT)), None)
+    if said is not None:
+        return said
     return "markdown" if document_id.lower().endswith(_MARKDOWN_SUFFIXES) else "text"
 
 

@@ -24,7 +24,8 @@ def fingerprints(
     """Digest the settings with the revisions of the algorithms. `filtered` and `redacted` identify the filter and the
     redactor, empty without one.
     """
-    cutting = [sections.REVISION, sentences.REVISION, units.REVISION, chunk.REVISION, enrich.REVISION]
+    rooms = (sections.REVISION, sentences.REVISION, units.REVISION, chunk.REVISION, enrich.REVISION)
+    cutting = [*rooms, extract.FORMAT_REVISION]
     # The context before each piece begins with the title, so its source counts here as well.
     title = fields.get(payload.TITLE)
     return Fingerprints(

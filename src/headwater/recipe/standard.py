@@ -71,7 +71,7 @@ class StandardRecipe:
         body = change.body or {}
         text = extract(change.body)
         least, most, overlapping = self._chunking.least, self._chunking.most, self._chunking.overlap
-        made, found = units(text, format_of(change.id, self._format), self._chunking.unit, max(1, most // 12))
+        made, found = units(text, format_of(change.id, body, self._format), self._chunking.unit, max(1, most // 12))
         title = declared_title(body, self._fields)
         contexts: dict[tuple[str, ...], str] = {}
         pieces = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -37,14 +37,15 @@ class Cut(NamedTuple):
 
 
 class Trial(msgspec.Struct, frozen=True):
-    """All that a recipe makes of a text. `rejected` is why it makes nothing of it, `filtered` that the filter did.
+    """All that a recipe makes of a document. `rejected` is why it makes nothing of it, `filtered` that the filter did.
 
     `text` is what is left after redaction, to which the places of chunks refer.
     """
 
     id: str
-    format: str
-    text: str
+    type: str | None = None
+    format: Format | None = None
+    text: str = ""
     rules: str = ""
     redacted: tuple[Gone, ...] = ()
     rejected: str | None = None
@@ -55,17 +56,20 @@ class Trial(msgspec.Struct, frozen=True):
 
 def attempt(
     document: str,
-    text: str,
+    body: Mapping[str, Any],
     form: Format,
     recipe: Recipe,
     redactor: Redactor | None,
     count: Callable[[str], int] | None,
 ) -> Trial:
-    """Put a text through a recipe. `form` is how it is written; `count` tells the tokens of a text, where known."""
+    """Put a body through a recipe. `form` is how its text is written; `count` tells the tokens of one, where known."""
+    text = body["text"]
     gone = redactor.find(text) if redactor else []
-    left = redactor.text(text) if redactor else text
+    cleaned = {key: redactor.value(it, key) for key, it in body.items()} if redactor else body
+    left = cleaned["text"]
     trial = Trial(
         id=redactor.text(document) if redactor else document,
+        type=body.get("type"),
         format=form,
         text=left,
         rules=redactor.name if redactor else "",
@@ -76,7 +80,7 @@ def attempt(
         problem = "its id holds what the recipe takes out, and an id is not redacted"
     if problem:
         return msgspec.structs.replace(trial, rejected=problem)
-    change = _change(document, left)
+    change = _change(document, dict(cleaned))
     try:
         if not recipe.passes(change):
             return msgspec.structs.replace(trial, filtered=True)
@@ -110,8 +114,7 @@ def _places(text: str, found: list[Finding]) -> list[Gone]:
     return places
 
 
-def _change(document: str, text: str) -> Change:
-    body = {"text": text}
+def _change(document: str, body: dict[str, Any]) -> Change:
     return Change(
         id=document,
         op=Op.UPSERT,
@@ -121,5 +124,5 @@ def _change(document: str, text: str) -> Change:
         digest=digest_value(body),
         time_us=0,
         appended_us=0,
-        size_bytes=len(text),
+        size_bytes=len(body["text"]),
     )

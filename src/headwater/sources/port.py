@@ -9,12 +9,14 @@ class Pass(NamedTuple):
     """What one pass over a source appended, and what it could not read: (name, reason).
 
     `again_s`: something was in motion and was left; so many seconds later it may be still. None if nothing was.
+    `reading`: so many documents are being read beside the passes. Each ends, and then `changed` returns.
     """
 
     upserts: int
     deletes: int
     skipped: tuple[tuple[str, str], ...] = ()
     again_s: float | None = None
+    reading: int = 0
 
 
 class Source(Protocol):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from headwater.errors import Reject, Retry, Unreachable
-from headwater.model.change import check_id, digest
+from headwater.model.change import check_id
 from headwater.sources.selecting import Choice, Selection
 
 MAX_FILE_BYTES = 32 << 20
@@ -27,14 +27,6 @@ class Found(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
-
-
-class Content(NamedTuple):
-    """A file that was read whole while it stood still."""
-
-    found: Found
-    text: str
-    digest: bytes
 
 
 class Walk:
@@ -153,8 +145,8 @@ def _ways(root: Path, document: str) -> Iterator[Path]:
         path = path.parent
 
 
-def read_file(root: Path, found: Found) -> Content | None:
-    """Read a file. None when it moved meanwhile: the next pass will find it. Raise Reject when it cannot be used."""
+def read_file(root: Path, found: Found) -> bytes | None:
+    """Read a file. None when it moved meanwhile: the next pass will find it. Raise Reject when it cannot be read."""
     if found.size > MAX_FILE_BYTES:
         raise Reject(f"larger than {MAX_FILE_BYTES >> 20} MiB")
     try:
@@ -165,17 +157,11 @@ def read_file(root: Path, found: Found) -> Content | None:
     except OSError as error:
         raise Reject(f"cannot be read: {error.strerror}") from error
     try:
-        data = _read_still(file, found)
+        return _read_still(file, found)
     except OSError as error:
         raise Reject(f"cannot be read: {error.strerror}") from error
     finally:
         os.close(file)
-    if data is None:
-        return None
-    try:
-        return Content(found, data.decode("utf-8-sig"), digest(data))
-    except UnicodeDecodeError as error:
-        raise Reject("not UTF-8") from error
 
 
 def _read_still(file: int, found: Found) -> bytes | None:

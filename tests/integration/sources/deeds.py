@@ -14,6 +14,8 @@ from tests.integration.sources.ground import IGNORE, Deed, Ground
 NAMES = ("a.txt", "b.txt", "d", "e")
 #: Three of one length, so that size tells nothing, and one of another.
 TEXTS = ("one", "two", "six", "three")
+#: What a reader must look at, of one length too: see `MemoryReader`.
+DOCUMENTS = ("\0PDF:one", "\0PDF:two", "\0BAD:why")
 #: A time stamp that a program sets back. It tells nothing then, and 0 is as good as any.
 STAMPS = (None, None, 0, 1_600_000_000_000_000_000)
 
@@ -122,8 +124,9 @@ def _ignore(folder: str, names: list[str]) -> Deed:
 
 DEEDS: st.SearchStrategy[Deed] = st.one_of(
     st.builds(write, _PATHS, st.sampled_from(TEXTS), st.sampled_from(STAMPS)),
+    st.builds(write, _PATHS, st.sampled_from(DOCUMENTS), st.sampled_from(STAMPS)),
     st.builds(write, st.sampled_from(["a.txt", "d/a.txt", "e/a.txt"]), st.sampled_from(TEXTS[:3]), st.just(0)),
-    st.builds(edit_unseen, _PATHS, st.sampled_from(TEXTS[:3])),
+    st.builds(edit_unseen, _PATHS, st.sampled_from([*TEXTS[:3], *DOCUMENTS])),
     st.builds(_remove, _PATHS),
     st.builds(_rename, _PATHS, _PATHS),
     st.builds(swap, _PATHS, _PATHS),

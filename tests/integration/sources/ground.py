@@ -20,17 +20,20 @@ from typing import Any
 from unittest import mock
 
 from headwater.clock import SystemClock, SystemIds
+from headwater.documents.port import Extracted
+from headwater.errors import Reject
 from headwater.log.codecs.json import decode
 from headwater.log.memory import MemoryLog
 from headwater.log.port import LogWriter, SourcePosition
-from headwater.model.change import Change, Outgoing
+from headwater.model.change import Outgoing, Undecodable
 from headwater.model.registry import Epoch
 from headwater.sources import folder as folder_module
 from headwater.sources import scan
 from headwater.sources.folder import FolderSource
 from headwater.sources.port import Pass
-from headwater.sources.scan import Content, Found, Walk
+from headwater.sources.scan import Found, Walk
 from headwater.sources.selecting import Choice
+from tests.integration.documents.memory import MemoryReader, outcome
 
 STREAM = "s"
 IGNORE = ".headwaterignore"
@@ -172,7 +175,7 @@ class Ground:
     def settle(self) -> None:
         """Pass until there is nothing left to do."""
         self._during, self._writer.left, self.clock.ahead_s = [], None, OLD_S
-        for _ in range(5):
+        for _ in range(8):
             if self._pass() == Pass(0, 0):
                 return
         raise AssertionError("it never came to rest")
@@ -180,7 +183,7 @@ class Ground:
     def _pass(self) -> Pass:
         if self._source is None:
             choice = Choice(("**/*.txt",), (), (IGNORE,))
-            self._source = FolderSource(self.root, choice, self._writer, self.clock)
+            self._source = FolderSource(self.root, choice, self._writer, self.clock, MemoryReader())
         return asyncio.run(self._source.synchronise())
 
     def _walked(self, whole: Callable[[Walk], Walk]) -> Callable[[Walk], Walk]:
@@ -191,8 +194,8 @@ class Ground:
 
         return run
 
-    def _reading(self, whole: Callable[[Path, Found], Content | None]) -> Callable[[Path, Found], Content | None]:
-        def read(root: Path, found: Found) -> Content | None:
+    def _reading(self, whole: Callable[[Path, Found], bytes | None]) -> Callable[[Path, Found], bytes | None]:
+        def read(root: Path, found: Found) -> bytes | None:
             done = whole(root, found)
             self._read += 1
             self._moment()
@@ -220,7 +223,10 @@ class Ground:
     # --- what must be
 
     def folder(self) -> dict[str, str]:
-        """What the folder holds, by our own look: regular files called *.txt that no ignore file above them names."""
+        """What the folder holds, by our own look: regular files called *.txt that no ignore file above them names.
+
+        Of what cannot be read, why.
+        """
         found = {}
         names_of: dict[str, set[str]] = {}
         for folder, below, names in os.walk(self.root):
@@ -232,7 +238,7 @@ class Ground:
             for name in set(names) - ignored:
                 path = Path(folder, name)
                 if name.endswith(".txt") and stat.S_ISREG(path.lstat().st_mode):
-                    found[path.relative_to(self.root).as_posix()] = path.read_text()
+                    found[path.relative_to(self.root).as_posix()] = _text(path.read_bytes())
         return found
 
     def logged(self) -> dict[str, str]:
@@ -242,8 +248,9 @@ class Ground:
             known: dict[str, str] = {}
             async for record in self.log.history(STREAM, "g", 1).read(0, 0, 1 << 40):
                 change = decode(record, (Epoch(1, "x", 1),))
-                assert isinstance(change, Change)
-                if change.body is None:
+                if isinstance(change, Undecodable):
+                    known[change.id] = f"unreadable: {change.reason}"
+                elif change.body is None:
                     known.pop(change.id, None)
                 else:
                     assert change.body["text"] != SECRET, "what lies outside the folder was read"
@@ -256,3 +263,11 @@ class Ground:
         """Let it come to rest, and compare."""
         self.settle()
         assert self.logged() == self.folder()
+
+
+def _text(data: bytes) -> str:
+    if not data.startswith(b"\0"):
+        return data.decode()
+    found = outcome(data)
+    assert isinstance(found, Extracted | Reject)
+    return found.text if isinstance(found, Extracted) else f"unreadable: {found.reason}"

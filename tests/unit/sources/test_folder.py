@@ -27,6 +27,7 @@ from headwater.sources import scan, selecting
 from headwater.sources.folder import BATCH_BYTES, BATCH_FILES, FolderSource
 from headwater.sources.port import Pass
 from headwater.sources.selecting import Choice
+from tests.integration.documents.memory import MemoryReader
 
 OLD_NS = 1_600_000_000_000_000_000
 
@@ -51,6 +52,7 @@ class Bench:
         self.redactor: Redactor | None = None
         self.choice = Choice(("**/*.txt",), (), (".headwaterignore",))
         self.clock: Clock = Later()
+        self.reader = MemoryReader()
         self._seen = 0
 
     def put(self, name: str, content: str | bytes, time_ns: int = OLD_NS) -> Path:
@@ -64,7 +66,7 @@ class Bench:
         writer: LogWriter = self.log.writer("s", 1)
         if self.redactor is not None:
             writer = RedactingWriter(writer, self.redactor)
-        return FolderSource(self.root, self.choice, writer, self.clock, redactor=self.redactor)
+        return FolderSource(self.root, self.choice, writer, self.clock, self.reader, redactor=self.redactor)
 
     def synchronise(self) -> Pass:
         return asyncio.run(self.source().synchronise())
@@ -99,9 +101,9 @@ def test_files_become_documents(bench: Bench) -> None:
     assert bench.synchronise() == Pass(3, 0)
     changes = bench.changes()
     assert [(it.id, it.body) for it in changes] == [
-        ("a/ü.txt", {"text": "umlaut"}),
-        ("b.txt", {"text": "bee"}),
-        ("empty.txt", {"text": ""}),
+        ("a/ü.txt", {"text": "umlaut", "format": "text", "type": "text/plain", "path": "a/ü.txt"}),
+        ("b.txt", {"text": "bee", "format": "text", "type": "text/plain", "path": "b.txt"}),
+        ("empty.txt", {"text": "", "format": "text", "type": "text/plain", "path": "empty.txt"}),
     ]
     assert changes[1].time_us > OLD_NS // 1000 + 1_500_000, "a new file's time is when it is seen, not its time stamp"
     bench.put("b.txt", "bees", OLD_NS + 9_000_000_000)
@@ -207,7 +209,7 @@ def test_young_is_what_was_young_before_it_was_read(bench: Bench, monkeypatch: p
     bench.put("a.txt", "one")
     whole = scan.read_file
 
-    def slowly(root: Path, found: scan.Found) -> scan.Content | None:
+    def slowly(root: Path, found: scan.Found) -> bytes | None:
         clock.ahead_us += 10_000_000
         return whole(root, found)
 
@@ -321,11 +323,10 @@ def test_a_root_that_goes_away_during_the_walk_deletes_nothing(bench: Bench, mon
 
 
 def test_what_cannot_be_used_is_reported_and_keeps_its_last_good_version(bench: Bench) -> None:
-    for name in ("bytes", "large", "good"):
+    for name in ("large", "good"):
         bench.put(f"{name}.txt", "one")
     bench.synchronise()
     bench.told()
-    bench.put("bytes.txt", b"\xff\xfe", OLD_NS + 1)
     with (bench.root / "large.txt").open("wb") as file:
         file.truncate(scan.MAX_FILE_BYTES + 1)
     bench.put("good.txt", "two", OLD_NS + 1)
@@ -335,7 +336,6 @@ def test_what_cannot_be_used_is_reported_and_keeps_its_last_good_version(bench: 
     for _ in range(2):
         done = bench.synchronise()
         reasons = {name[:12]: reason for name, reason in done.skipped}
-        assert reasons["bytes.txt"] == "not UTF-8"
         assert reasons["large.txt"] == "larger than 32 MiB"
         assert reasons["name-\\xff.tx"] == "its name is not UTF-8"
         assert reasons["folder-\\xff"] == "its name is not UTF-8"
@@ -456,7 +456,7 @@ def test_a_folder_that_is_swapped_for_a_link_while_one_walks_is_not_read(
     os.utime(outside / "a.txt", ns=(OLD_NS, OLD_NS))
     whole = scan.read_file
 
-    def swapped(root: Path, found: scan.Found) -> scan.Content | None:
+    def swapped(root: Path, found: scan.Found) -> bytes | None:
         (bench.root / "x").rename(bench.root / "y")
         (bench.root / "x").symlink_to(outside)
         return whole(root, found)
@@ -522,13 +522,13 @@ def test_batches_are_bounded_and_carry_the_position(bench: Bench, monkeypatch: p
         await append(changes, position)
 
     monkeypatch.setattr(writer, "append", watched)
-    asyncio.run(FolderSource(bench.root, Choice(("**/*",)), writer, bench.clock).synchronise())
+    asyncio.run(FolderSource(bench.root, Choice(("**/*",)), writer, bench.clock, bench.reader).synchronise())
     assert sum(count for count, _ in appends) == BATCH_FILES + 30
     assert all(count <= BATCH_FILES and size <= BATCH_BYTES * 1.01 for count, size in appends)
     for path in (bench.root / "small").iterdir():
         path.unlink()
     appends.clear()
-    asyncio.run(FolderSource(bench.root, Choice(("**/*",)), writer, bench.clock).synchronise())
+    asyncio.run(FolderSource(bench.root, Choice(("**/*",)), writer, bench.clock, bench.reader).synchronise())
     assert [count for count, _ in appends] == [BATCH_FILES, 20]
 
 
@@ -554,7 +554,7 @@ def test_two_instances_do_not_mix(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
 def limited(bench: Bench, largest: int) -> FolderSource:
     writer = LimitedWriter(bench.log.writer("s", 1), largest, None)
-    return FolderSource(bench.root, bench.choice, writer, bench.clock)
+    return FolderSource(bench.root, bench.choice, writer, bench.clock, bench.reader)
 
 
 def test_a_file_that_the_log_does_not_take_is_a_dead_letter_and_hurts_no_other(bench: Bench) -> None:

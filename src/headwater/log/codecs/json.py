@@ -9,6 +9,7 @@ Reasons never hold text of the document: they go into receipts, logs and dead le
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -43,6 +44,9 @@ def decode(record: Record, epochs: tuple[Epoch, ...]) -> Change | Undecodable:
         if record.headers:
             version = records.copied_version(record.headers) or version
         document = records.document_of(record.key)
+        reason = records.unreadable_for(record.headers) if record.headers else None
+        if reason is not None:
+            return records.undecodable(record, version, document, reason, at_source=True)
         if record.value is None:
             return records.delete(record, version, document, record.time_us)
         return change(record, version, document, parse(record.value))
@@ -73,10 +77,16 @@ def encode(line: bytes, now_us: int) -> Outgoing:
     return Outgoing(document.encode(), line)
 
 
-def upsert(document: str, text: str, time_us: int) -> Outgoing:
-    """Make a record that sets a document's text."""
-    fields = {"id": document, "op": "upsert", "text": text, "time": render_time(time_us)}
+def upsert(document: str, body: Mapping[str, Any], time_us: int) -> Outgoing:
+    """Make a record that sets a document's text and metadata, none of which is called `id`, `op`, `body` or `time`."""
+    fields = {"id": document, "op": "upsert", **body, "time": render_time(time_us)}
     return Outgoing(document.encode(), msgspec.json.encode(fields))
+
+
+def unreadable(document: str, reason: str, time_us: int) -> Outgoing:
+    """Make a record that says that a document cannot be read at its source. The value is for people."""
+    fields = {"id": document, "unreadable": reason, "time": render_time(time_us)}
+    return Outgoing(document.encode(), msgspec.json.encode(fields), ((records.UNREADABLE_HEADER, reason.encode()),))
 
 
 def delete(document: str, time_us: int) -> Outgoing:

@@ -17,6 +17,9 @@ VERSION_HEADER = "headwater-version"
 #: The header in which the producer's trace goes on (W3C Trace Context).
 TRACE_HEADER = "traceparent"
 
+#: Why the source could not make a document of what lies there. The record stands for a change that nobody could read.
+UNREADABLE_HEADER = "headwater-unreadable"
+
 _TRACE = re.compile(rb"((?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?", re.DOTALL)
 
 _NOTHING = digest(b"")
@@ -49,6 +52,12 @@ def trace_of(headers: Iterable[tuple[str, bytes]]) -> str:
             # Later versions of the standard may append to the four fields, and only they.
             return found[1].decode("ascii") if found and not (found[2] and value.startswith(b"00")) else ""
     return ""
+
+
+def unreadable_for(headers: Iterable[tuple[str, bytes]]) -> str | None:
+    """Say why the record's document could not be read at its source; None for a record that holds a change."""
+    found = next((value for name, value in headers if name == UNREADABLE_HEADER), None)
+    return None if found is None else found.decode(errors="replace")
 
 
 def document_of(key: bytes) -> str:
@@ -99,7 +108,9 @@ def delete(record: Record, version: Version, document: str, time_us: int) -> Cha
     )
 
 
-def undecodable(record: Record, version: Version, document: str, reason: str) -> Undecodable:
+def undecodable(
+    record: Record, version: Version, document: str, reason: str, *, at_source: bool = False
+) -> Undecodable:
     """Make what becomes a dead letter."""
     return Undecodable(
         id=document,
@@ -109,4 +120,5 @@ def undecodable(record: Record, version: Version, document: str, reason: str) ->
         reason=reason,
         appended_us=record.time_us,
         size_bytes=record.size_bytes,
+        at_source=at_source,
     )
