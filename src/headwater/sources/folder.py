@@ -98,7 +98,8 @@ class _Step:
         if isinstance(outcome, Reject):
             change = unreadable(document, outcome.reason, time_us)
         else:
-            change = upsert(document, outcome.body(document), time_us)
+            body = outcome.body(document)
+            change = upsert(document, body.pop("text"), time_us, body)
             self.upserts += 1
         self.changes.append(change)
         self.size_bytes += len(change.value or b"")

@@ -77,9 +77,9 @@ def encode(line: bytes, now_us: int) -> Outgoing:
     return Outgoing(document.encode(), line)
 
 
-def upsert(document: str, body: Mapping[str, Any], time_us: int) -> Outgoing:
-    """Make a record that sets a document's text and metadata, none of which is called `id`, `op`, `body` or `time`."""
-    fields = {"id": document, "op": "upsert", **body, "time": render_time(time_us)}
+def upsert(document: str, text: str, time_us: int, metadata: Mapping[str, Any] | None = None) -> Outgoing:
+    """Make a record that sets a document's text, with metadata that is not called `id`, `op`, `body` or `time`."""
+    fields = {"id": document, "op": "upsert", "text": text, **(metadata or {}), "time": render_time(time_us)}
     return Outgoing(document.encode(), msgspec.json.encode(fields))
 
 
