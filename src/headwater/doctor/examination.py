@@ -157,7 +157,7 @@ class _Examiner:
         text = await asyncio.to_thread(look_at_text, config)
         secrets = list(literal_secrets(text.root)) if text.root else []
         self._out.note(Group.CONFIGURATION, judge_secrets(secrets, str(config), text.mode, exposed=text.exposed))
-        own = [_means(it.folder, it.include, config) for it in self._reads]
+        own = [_means(it.folder, it.choice.include, config) for it in self._reads]
         self._out.note(Group.CONFIGURATION, judge_own_file(str(config), self._reads, own))
 
     async def _machine(self, folders: list[FoundFolder]) -> None:

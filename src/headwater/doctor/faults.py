@@ -175,10 +175,20 @@ include-case
 patterns tell upper case from lower case, so these are not indexed
 Add a pattern such as {pattern} to `include` of {stream}
 
+exclude-all
+nothing is left of it: `exclude` and ignore files ({ignoring}) leave {left} files and folders out
+nothing is indexed; what was indexed before is deleted
+Mend `exclude` of {stream}, or the ignore files
+
+documents-extra
+{parsed} of {looked} files need the parsers of the extra `documents`, such as {example}
+each of them is a dead letter, so a search does not find what is in it
+Install them where the worker runs: pip install 'headwater[documents]'
+
 unreadable
-{bad} of {looked} files cannot be read as text: {reasons}
-they are skipped, so a search does not find what is in them
-Save them as UTF-8 text, or leave them out with `include` of {stream}
+{bad} of {looked} files cannot be read: {reasons}
+each of them is a dead letter, so a search does not find what is in it
+Save them in a format that is read, or leave them out with `exclude` of {stream}
 
 source-nested
 it is, or lies in, the source folder of {other} too

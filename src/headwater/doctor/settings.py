@@ -15,6 +15,7 @@ from headwater.settings.nodes import Mapping as Tree
 from headwater.settings.nodes import Node, Scalar
 from headwater.settings.outline import Key, arguments, keys_at
 from headwater.settings.schema import Settings
+from headwater.sources.selecting import Choice
 
 _OTHERS = 0o044
 
@@ -22,7 +23,9 @@ _OTHERS = 0o044
 def readings(settings: Settings) -> list[Reading]:
     """Return what the streams read from."""
     return [
-        Reading(name, str(it.source.folder), it.source.include) for name, it in settings.streams.items() if it.source
+        Reading(name, str(it.source.folder), Choice(it.source.include, it.source.exclude, it.source.ignore_files))
+        for name, it in settings.streams.items()
+        if it.source
     ]
 
 

@@ -9,17 +9,9 @@ from dataclasses import dataclass, field
 from headwater.doctor.faults import fault
 from headwater.doctor.files import NamedFile
 from headwater.doctor.machine import network_kind
+from headwater.documents import kinds
 from headwater.observability.findings import Finding, in_order
-
-#: What begins a file of a kind that many take for text.
-_KINDS = (
-    (b"%PDF-", "PDF"),
-    (b"PK\x03\x04", "Office or another zip"),
-    (b"\xd0\xcf\x11\xe0", "old Office"),
-    (b"\xff\xfe", "UTF-16"),
-    (b"\xfe\xff", "UTF-16"),
-    (b"{\\rtf", "RTF"),
-)
+from headwater.sources.selecting import Choice
 
 
 @dataclass(frozen=True)
@@ -28,7 +20,7 @@ class Reading:
 
     stream: str
     folder: str
-    include: tuple[str, ...]
+    choice: Choice
 
     @property
     def key(self) -> str:
@@ -41,9 +33,11 @@ class FoundFolder:
     """A source folder as it was found.
 
     `away` is "missing", "kind" or "denied" where it cannot be scanned, with its `cause`. `files` were counted,
-    `matched` of them are what the patterns mean, and `cased` would be in another case. `looked` of the matched ones
-    were read, and `bad` gives the reasons of those that are no text. `ahead` are those with times that are yet to
-    come. `example` and the like name one file each. `whole`: all of it was looked at.
+    `matched` of them are documents, and `cased` would be in another case. `left` of those that are included are left
+    out all the same, or so many folders where there are no files. `looked` of the matched ones were read, and `bad`
+    gives the reasons of those that cannot be. `parsed` of them need a parser: `bare` if the extra that has them is not
+    installed. `ahead` are those with times that are yet to come. `example` and the like name one file each. `whole`:
+    all of it was looked at.
     """
 
     reading: Reading
@@ -53,11 +47,15 @@ class FoundFolder:
     files: int = 0
     matched: int = 0
     cased: int = 0
+    left: int = 0
     looked: int = 0
     bad: Mapping[str, int] = field(default_factory=dict)
+    parsed: int = 0
+    bare: bool = False
     ahead: int = 0
     example: str = ""
     cased_example: str = ""
+    parsed_example: str = ""
     ahead_example: str = ""
     filesystem: str = ""
     whole: bool = True
@@ -66,13 +64,16 @@ class FoundFolder:
 def judge_folder(found: FoundFolder) -> Iterator[Finding]:
     """Judge one folder by itself."""
     reading = found.reading
-    subject, words = reading.folder, {"stream": reading.stream, "include": ", ".join(reading.include)}
+    subject, words = reading.folder, {"stream": reading.stream, "include": ", ".join(reading.choice.include)}
     if found.away:
         yield fault(f"source-{found.away}").found(subject, cause=found.cause, **words)
         return
     least = "" if found.whole else "at least "
     yield in_order("source", subject, f"{least}{found.matched} of {least}{found.files} files are documents")
-    if not found.files:
+    if not found.matched and found.left:
+        ignoring = ", ".join(reading.choice.ignore_files) or "none"
+        yield fault("exclude-all").found(subject, left=found.left, ignoring=ignoring, **words)
+    elif not found.files:
         yield fault("source-empty").found(subject)
     elif not found.matched and not found.cased:
         yield fault("include-nothing").found(subject, files=found.files, example=found.example, **words)
@@ -85,6 +86,10 @@ def judge_folder(found: FoundFolder) -> Iterator[Finding]:
     if bad * 2 > found.looked:
         reasons = ", ".join(f"{reason} {number}" for reason, number in Counter(found.bad).most_common())
         yield fault("unreadable").found(subject, bad=bad, looked=found.looked, reasons=reasons, **words)
+    if found.bare and found.parsed:
+        yield fault("documents-extra").found(
+            subject, parsed=found.parsed, looked=found.looked, example=found.parsed_example
+        )
     if found.ahead:
         yield fault("future-files").found(subject, files=found.ahead, example=found.ahead_example)
     if network_kind(found.filesystem):
@@ -110,18 +115,27 @@ def inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip("/") + "/")
 
 
-def why_no_text(head: bytes, *, cut: bool) -> str:
-    """Say why a file is no text, by its beginning; empty when it may be. `cut`: there is more of it."""
-    for start, kind in _KINDS:
-        if head.startswith(start):
-            return kind
+def needs_parser(name: str, head: bytes, *, cut: bool) -> bool:
+    """Tell whether a file is more than text in UTF-8, by its beginning. `cut`: there is more of it."""
+    if kinds.is_pdf(head) or kinds.is_zip(head) or b"\0" in head:
+        return True
     try:
-        head.decode("utf-8-sig")
+        text = head.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         # A character that the cut went through says nothing.
         if not cut or error.end < len(head):
-            return "not UTF-8"
-    return ""
+            return True
+        text = head[: error.start].decode("utf-8-sig")
+    return kinds.is_html(text[: kinds.HEAD], name)
+
+
+def why_no_document(head: bytes) -> str:
+    """Say why no parser reads a file, as far as its beginning tells; empty when one may."""
+    if known := kinds.refused(head):
+        return known
+    # Text in UTF-16 and UTF-32 has NUL bytes too, and a mark.
+    marked = head.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff"))
+    return "binary data" if b"\0" in head and not (marked or kinds.is_pdf(head) or kinds.is_zip(head)) else ""
 
 
 def _ending(name: str) -> str:

@@ -9,6 +9,9 @@ REVISION = 1
 _PARSERS = ("charset-normalizer", "lxml", "mammoth", "openpyxl", "pypdfium2", "python-pptx")
 
 
+_NONE = "none"
+
+
 def documents_identity() -> str:
     """Return a string that changes when another version of a parser may read a document otherwise, on one line.
 
@@ -17,8 +20,13 @@ def documents_identity() -> str:
     return f"{REVISION} " + " ".join(f"{name}={_version(name)}" for name in _PARSERS)
 
 
+def parsers_missing() -> bool:
+    """Tell whether a parser is not installed: they come together, with the extra."""
+    return any(_version(name) == _NONE for name in _PARSERS)
+
+
 def _version(name: str) -> str:
     try:
         return version(name)
     except PackageNotFoundError:
-        return "none"
+        return _NONE

@@ -28,6 +28,12 @@ NAMES = {
 }
 READABLE = "text, " + ", ".join(NAMES.values())
 
+#: What files that can be read are called, mostly. Data is left out, such as CSV and JSON: it is text, and no document.
+ENDINGS = (
+    *("md", "markdown", "txt", "rst", "html", "htm", "xhtml", "pdf"),
+    *("docx", "pptx", "xlsx", "odt", "odp", "ods", "epub"),
+)
+
 #: What an OOXML file calls its main part, without macros, with them, and as a template or show.
 _MAIN_PARTS = (
     (re.compile(rb"wordprocessingml\.(document|template)\.main\+xml|ms-word\.(document|template)\.macro"), DOCX),

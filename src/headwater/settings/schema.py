@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from headwater.documents.kinds import ENDINGS
 from headwater.recipe.options import REDACTABLE, Chunking, Redactable
 from headwater.settings.accounts import AccountSettings, CacheSettings
 from headwater.settings.addresses import KAFKA, brokers
@@ -108,8 +109,11 @@ class SourceSettings(Section):
     """Where changes come from by themselves."""
 
     folder: Folder = Field(description="The folder whose files are the documents; relative to this file.")
-    include: Annotated[tuple[Glob, ...], Field(min_length=1)] = Field(
-        default=("**/*.md", "**/*.txt"), description="Which files of it, as patterns; `**` spans folders."
+    include: Annotated[
+        tuple[Glob, ...], Field(min_length=1), Written(default="text, Markdown, HTML, PDF, EPUB, Office, by the ending")
+    ] = Field(
+        default=tuple(f"**/*.{ending}" for it in ENDINGS for ending in (it, it.upper())),
+        description="Which files of it, as patterns; `**` spans folders.",
     )
     exclude: tuple[Pattern, ...] = Field(
         default=(),

@@ -12,12 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 
 #: One part of a pattern; None is `**`.
 _Part = re.Pattern[str] | None
+_ENDING = re.compile(r"\*\*/\*([^*?\[/]+)")
 
 
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     """Return a function that tells whether a path, with forward slashes, matches any of the patterns."""
-    compiled = [_compile(pattern) for pattern in patterns]
-    return lambda path: any(_matches(path.split("/"), parts) for parts in compiled)
+    patterns = tuple(patterns)
+    # Most patterns only look at how a name ends, and there are many of them and many files.
+    endings = tuple(found[1] for found in map(_ENDING.fullmatch, patterns) if found)
+    compiled = [_compile(pattern) for pattern in patterns if not _ENDING.fullmatch(pattern)]
+    return lambda path: path.endswith(endings) or any(_matches(path.split("/"), parts) for parts in compiled)
 
 
 def _compile(pattern: str) -> list[_Part]:

@@ -70,6 +70,13 @@ class Ground:
         assert old in text, old
         self.config.write_text(text.replace(old, new, 1))
 
+    def include(self, *patterns: str) -> None:
+        """Let these files be the stream's documents, in place of those that are now."""
+        text = re.sub(r"^ *include: .*\n", "", self.config.read_text(), flags=re.MULTILINE)
+        assert text.count("    source:\n") == 1
+        line = f"      include: {list(patterns)}\n"
+        self.config.write_text(text.replace("    source:\n", f"    source:\n{line}"))
+
     def embed(self, settings: str) -> None:
         """Let the stream have another model, in place of the one that it has now."""
         text, count = re.subn(r"embed: \{.*\}", lambda _: f"embed: {{{settings}}}", self.config.read_text())

@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from shutil import rmtree
 
+from headwater.documents import identity
 from headwater.observability.findings import Finding
 from tests.integration.doctor.ground import Ground
 from tests.loopback import listening
@@ -103,10 +104,10 @@ def open_secret(it: Ground) -> Mend | None:
 @seed("configuration-indexed")
 def indexed_configuration(it: Ground) -> Mend:
     it.edit("folder: ./docs", "folder: ../project")
-    it.edit('"**/*.txt"', '"**/*.yaml"')
+    it.include("**/*.md", "**/*.yaml")
     it.edit("log: sqlite:///headwater.db", "log: sqlite:///../data.db")
     it.edit("index: sqlite:///headwater.db", "index: sqlite:///../data.db")
-    return lambda finding: it.edit('"**/*.yaml"', '"**/*.txt"')
+    return lambda finding: it.include("**/*.md")
 
 
 @seed("account-unused")
@@ -176,28 +177,53 @@ def empty_source(it: Ground) -> Mend:
 
 @seed("include-nothing")
 def include_nothing(it: Ground) -> Mend:
-    it.edit('"**/*.md", "**/*.txt"', '"docs/**/*.markdown"')
-    return lambda finding: it.edit("docs/**/*.markdown", re.findall(r"such as (\S+)$", finding.next)[0])
+    it.include("docs/**/*.markdown")
+    return lambda finding: it.include(re.findall(r"such as (\S+)$", finding.next)[0])
 
 
 @seed("include-case")
 def include_case(it: Ground) -> Mend:
     it.write("docs/README.MD", "read me")
-    return lambda finding: it.edit('"**/*.md"', '"**/*.md", "' + re.findall(r"such as (\S+) ", finding.next)[0] + '"')
+    it.include("**/*.md")
+    return lambda finding: it.include("**/*.md", re.findall(r"such as (\S+) ", finding.next)[0])
 
 
-@seed("unreadable", "a folder of PDF")
+@seed("exclude-all", "a pattern that means everything")
+def exclude_all(it: Ground) -> Mend:
+    it.edit("exclude: []", "exclude: ['*', '!keep.md']")
+    return lambda finding: it.edit("exclude: ['*', '!keep.md']", "exclude: []")
+
+
+@seed("exclude-all", "an ignore file that means everything")
+def ignore_all(it: Ground) -> Mend:
+    ignoring = it.write("docs/.headwaterignore", "*.md\n")
+    return lambda finding: ignoring.unlink()
+
+
+@seed("documents-extra", "PDF without its parser")
 def pdf(it: Ground) -> Mend:
+    it.write("docs/letter.pdf", b"%PDF-1.7\n\xff")
+    there = identity._version
+    it.patch.setattr(identity, "_version", lambda name: identity._NONE)
+
+    def mend(finding: Finding) -> None:
+        assert "pip install 'headwater[documents]'" in finding.next
+        it.patch.setattr(identity, "_version", there)
+
+    return mend
+
+
+@seed("unreadable", "old Office files")
+def old_office(it: Ground) -> Mend:
     for number in range(3):
-        it.write(f"docs/{number}.pdf", b"%PDF-1.7\n\xff")
-    it.edit('"**/*.txt"', '"**/*.pdf"')
-    return lambda finding: it.edit('"**/*.pdf"', '"**/*.txt"')
+        it.write(f"docs/{number}.docx", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512))
+    return lambda finding: it.edit("exclude: []", "exclude: ['*.docx']")
 
 
-@seed("unreadable", "texts in Latin-1")
-def latin(it: Ground) -> Mend:
-    texts = [it.write(f"docs/{number}.txt", "Stra\u00dfe".encode("latin-1")) for number in range(3)]
-    return lambda finding: [text.write_text(text.read_text("latin-1")) for text in texts]
+@seed("unreadable", "pictures that are called texts")
+def pictures(it: Ground) -> Mend:
+    texts = [it.write(f"docs/{number}.txt", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR") for number in range(3)]
+    return lambda finding: [text.write_text("a text") for text in texts]
 
 
 @seed("source-nested")

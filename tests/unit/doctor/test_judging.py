@@ -8,18 +8,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headwater.doctor.faults import FAULTS, Fault, Group
 from headwater.doctor.files import FoundContent, FoundFile, FoundPlace, NamedFile, Shape, judge_file, sound_file
 from headwater.doctor.machine import FoundMachine, judge_machine, mounted_on, network_kind, read_mounts
-from headwater.doctor.models import AskedModel, Outcome, judge_drift, judge_model
-from headwater.doctor.reference import reference
-from headwater.doctor.settings import judge_warnings, literal_secrets, without_secrets
-from headwater.doctor.sources import FoundFolder, Reading, inside, judge_folder, judge_places, why_no_text
-from headwater.doctor.streams import FoundStream, judge_stream
+from headwater.doctor.models import AskedModel
+from headwater.doctor.settings import literal_secrets, without_secrets
+from headwater.doctor.sources import (
+    FoundFolder,
+    Reading,
+    inside,
+    judge_folder,
+    judge_places,
+    needs_parser,
+    why_no_document,
+)
+from headwater.doctor.streams import FoundStream
 from headwater.embedding.port import Description
-from headwater.errors import Denied, HeadwaterError, Misconfigured, Reject, Retry, Unreachable
 from headwater.observability.findings import Finding, Severity
 from headwater.settings.nodes import Parsing
+from headwater.sources.selecting import Choice
 
 GIB = 1 << 30
 MACHINE = FoundMachine("3.11.7", "Linux x86_64", (3, 40, 1), frozenset(), 1024)
@@ -27,7 +33,7 @@ NAMED = NamedFile("/data/a.db", "/data", ("log", "index"), "log")
 KNOWN = {"log": 2, "index": 2}
 HERE = FoundPlace(free=GIB)
 FILE = FoundFile(NAMED, Shape.FILE, HERE, size=5, content=FoundContent({"log": 2, "index": 2}))
-READING = Reading("articles", "/docs", ("**/*.md",))
+READING = Reading("articles", "/docs", Choice(("**/*.md",)))
 FOLDER = FoundFolder(READING, files=2, matched=2, looked=2)
 MODEL = Description(name="openai/x", fingerprint="", dimensions=3, max_texts=8, max_characters=1000)
 ASKED = AskedModel("articles", "openai/x", "https://one.invalid/v1", "there")
@@ -120,6 +126,11 @@ def test_only_a_sound_and_current_file_is_asked() -> None:
         (replace(FOLDER, filesystem="nfs4"), ["source-network"]),
         (replace(FOLDER, files=0, matched=0, looked=0), ["source-empty"]),
         (replace(FOLDER, matched=0, looked=0, example="**/*.rst"), ["include-nothing"]),
+        (replace(FOLDER, matched=0, looked=0, left=3), ["exclude-all"]),
+        (replace(FOLDER, matched=1, left=3), []),
+        (replace(FOLDER, files=0, matched=0, looked=0, left=1), ["exclude-all"]),
+        (replace(FOLDER, looked=4, parsed=1, bare=True), ["documents-extra"]),
+        (replace(FOLDER, looked=4, parsed=1), []),
         (replace(FOLDER, looked=4, bad={"PDF": 2}), []),
         (replace(FOLDER, looked=4, bad={"PDF": 2, "not UTF-8": 1}), ["unreadable"]),
     ],
@@ -160,102 +171,24 @@ def test_two_streams_on_one_folder_are_one_finding() -> None:
 
 @given(st.text())
 def test_text_that_is_cut_anywhere_is_still_text(text: str) -> None:
-    encoded = f"x{text}".encode()
-    assert why_no_text(encoded, cut=False) == ""
-    for at in range(1, len(encoded)):
-        assert why_no_text(encoded[:at], cut=True) == ""
-
-
-def test_what_is_no_text() -> None:
-    assert why_no_text("Straße".encode("latin-1"), cut=False) == "not UTF-8"
-    assert why_no_text("ß".encode()[:1], cut=False) == "not UTF-8"
-    assert why_no_text(b"%PDF-1.7", cut=True) == "PDF"
-
-
-SAID = Unreachable("openai/x", "one.invalid: it has no such model, or nothing at this address (HTTP 404)", "Check")
+    encoded = f"x{text}".replace("\0", "").encode()
+    for at in range(1, len(encoded) + 1):
+        assert not needs_parser("a.md", encoded[:at], cut=at < len(encoded))
+        assert why_no_document(encoded[:at]) == ""
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "check", "step"),
+    ("head", "parsed", "reason"),
     [
-        (ASKED, SAID, "model-name", "Check"),
-        (replace(ASKED, url="https://one.invalid"), SAID, "model-address", "`url: https://one.invalid/v1`"),
-        (
-            replace(ASKED, model="tei/x", url="https://one.invalid/embed"),
-            SAID,
-            "model-address",
-            "`url: https://one.invalid`",
-        ),
-        (ASKED, Retry("openai/x", "one.invalid cannot be reached"), "model-away", "Check `url`"),
-        (
-            replace(ASKED, proxy="HTTPS_PROXY"),
-            Retry("openai/x", "one.invalid did not answer within 8 s"),
-            "model-proxy",
-            "NO_PROXY=one.invalid",
-        ),
-        (ASKED, Denied("openai/x", "one.invalid: the key is refused (HTTP 401)", "Look"), "model-key", "Look"),
-        (ASKED, Reject("the service refuses it (HTTP 400)"), "model-refuses", "See to the service"),
-        (
-            ASKED,
-            Misconfigured("streams.a.recipe.embed.key", "a key", "none", hint="set it"),
-            "model-settings",
-            "set it",
-        ),
-        (
-            ASKED,
-            Unreachable("openai/x", "one.invalid: its certificate is not trusted", "Name the file"),
-            "model-tls",
-            "Name the file",
-        ),
+        ("Straße".encode("latin-1"), True, ""),
+        ("Straße".encode("utf-16"), True, ""),
+        (b"%PDF-1.7\n\xff\0", True, ""),
+        (b"PK\x03\x04\0", True, ""),
+        (b"<!doctype html><p>", True, ""),
+        (b"{\\rtf1", False, "RTF"),
+        (b"\x89PNG\r\n\x1a\n\0\0", True, "binary data"),
     ],
 )
-def test_why_a_model_does_not_answer(asked: AskedModel, error: HeadwaterError, check: str, step: str) -> None:
-    (finding,) = judge_model(asked, Outcome(error))
-    assert finding.check == check
-    assert step in finding.next
-
-
-def test_a_model_that_answers() -> None:
-    assert faults(judge_model(ASKED, Outcome(model=MODEL, alike=0.9))) == []
-    assert faults(judge_model(replace(ASKED, url="http://one.invalid"), Outcome(model=MODEL))) == ["model-clear"]
-    assert faults(judge_model(replace(ASKED, url="http://[::1]", loopback=True), Outcome(model=MODEL))) == []
-    assert faults(judge_drift("articles", 0.989)) == ["model-drift"]
-    assert faults(judge_drift("articles", 0.99)) == []
-
-
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [
-        (STREAM, []),
-        (replace(STREAM, changes=2, worker=7, oldest_s=59.0), []),
-        (replace(STREAM, changes=2, worker=7, oldest_s=61.0), ["lag"]),
-        (replace(STREAM, changes=2, alone=False, oldest_s=61.0), ["lag"]),
-        (replace(STREAM, changes=2, oldest_s=61.0), ["not-running"]),
-        (replace(STREAM, changes=2, paused="by hand"), ["paused"]),
-        (replace(STREAM, indexed=False), ["index-missing"]),
-        (replace(STREAM, obstacle=Retry("log", "away")), ["opening"]),
-    ],
-)
-def test_a_stream(found: FoundStream, expected: list[str]) -> None:
-    assert faults(judge_stream(found)) == expected
-
-
-def test_what_lint_warns_of_is_found() -> None:
-    (finding,) = judge_warnings([Misconfigured("log.security.ca", "a file", "there is none", "a.yaml", 3, 4, "put it")])
-    assert (finding.check, finding.subject, finding.next) == ("lint", "a.yaml:3:4", "Put it")
-
-
-def test_the_reference_has_every_fault_in_its_group() -> None:
-    _, *parts = reference().split("\n## ")
-    sections = {part.partition("\n")[0]: part for part in parts}
-    for fault in FAULTS.values():
-        assert f"| `{fault.check}` | {fault.severity.value} |" in sections[fault.group.value.capitalize()]
-    # What is wrong with a log in a file is found with the files, and with one on a Kafka in `log.health`.
-    assert [group for group in Group if group.value.capitalize() not in sections] == [Group.LOG]
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_every_fault_says_why_it_matters_and_what_to_do(fault: Fault) -> None:
-    assert len(fault.why) > 10
-    assert fault.next
-    assert fault.severity is not Severity.OK
+def test_what_is_more_than_text(head: bytes, parsed: bool, reason: str) -> None:
+    assert needs_parser("a.txt", head, cut=False) == parsed
+    assert why_no_document(head) == reason
