@@ -193,15 +193,14 @@ class FolderSource:
             self._watch.cover(walk.folders, walk.selection.matters)
         self._stillness.turn()
         outcomes = await self._reading.take()
-        put_off = {it.asked.found.id: it.outcome for it in outcomes if isinstance(it.outcome, Retry)}
         upserts = deletes = 0
         again_s: float | None = None
-        skipped = [*walk.skipped, *((name, str(away)) for name, away in put_off.items())]
+        skipped = list(walk.skipped)
         # Removals first: what is gone from the folder must not wait for what is large in it.
         steps = (
             self._delete_steps(walk, known),
             self._outcome_steps(outcomes, walk.files, known),
-            self._upsert_steps((it for it in walk.files if it.id not in put_off), known),
+            self._upsert_steps(walk.files, known, skipped),
         )
         for some in steps:
             while step := await asyncio.to_thread(next, some, None):
@@ -296,11 +295,19 @@ class FolderSource:
                 step = _Step()
             if isinstance(outcome, Extracted | Reject):
                 step.put(found.id, outcome, self._entry(found, outcome, self._parsers), before, time_us)
+            elif outcome is not None:
+                step.skipped.append((found.id, str(outcome)))
         yield step
 
-    def _upsert_steps(self, files: Iterable[Found], known: Mapping[str, Entry]) -> Iterator[_Step]:
+    def _upsert_steps(
+        self, files: Iterable[Found], known: Mapping[str, Entry], skipped: Iterable[tuple[str, str]]
+    ) -> Iterator[_Step]:
+        """Look at what is new. What this pass has skipped by the time that this begins is the next one's."""
+        told = {name for name, _ in skipped}
         step = _Step()
         for found in files:
+            if found.id in told:
+                continue
             before = known.get(found.id)
             if (before and self._is_current(before, found)) or self._reading.awaits(found):
                 continue

@@ -31,6 +31,7 @@ from headwater.sources import folder as folder_module
 from headwater.sources import scan
 from headwater.sources.folder import FolderSource
 from headwater.sources.port import Pass
+from headwater.sources.reading import Reading
 from headwater.sources.scan import Found, Walk
 from headwater.sources.selecting import Choice
 from tests.integration.documents.memory import MemoryReader, outcome
@@ -134,6 +135,8 @@ class Ground:
             mock.patch.object(scan, "_same", self._same(scan._same)),
             mock.patch.object(scan.Walk, "run", self._walked(scan.Walk.run)),
             mock.patch.object(folder_module, "read_file", self._reading(scan.read_file)),
+            # Documents are read when a pass takes them, and not whenever a thread comes to it.
+            mock.patch.object(Reading, "gather"),
         ]
         for patch in self._patches:
             patch.start()
