@@ -14,6 +14,7 @@ from headwater.engine.loop import Limits
 from headwater.engine.supervisor import End
 from headwater.errors import Misconfigured, Retry
 from headwater.indexes.port import IndexWriter
+from headwater.log.codecs.json import unreadable
 from headwater.log.port import LogReader
 from headwater.model.change import Outgoing
 from headwater.model.generation import Position
@@ -248,6 +249,24 @@ def test_too_many_rejected_changes_pause_the_stream(kind: str, tmp_path: Path) -
         assert await registry.advance(STREAM, msgspec.structs.replace(state, paused=""))
         assert (await stream.once()).end is End.DONE
         assert await stream.shown() == {"good": "A"}
+
+    play(kind, tmp_path, story)
+
+
+def test_what_a_source_cannot_read_pauses_nothing_and_stays_as_it_was(kind: str, tmp_path: Path) -> None:
+    async def story(stream: Stream) -> None:
+        await stream.say(("d0", "AB"))
+        await stream.once()
+        told = [unreadable(f"d{number}", "a damaged PDF", 1) for number in range(25)]
+        await stream.log.writer(STREAM, 1).append(told)
+        await stream.say(("good", "A"))
+        assert (await stream.once()).end is End.DONE
+        assert await stream.shown() == {"d0": "AB", "good": "A"}
+        letters = await stream.letters()
+        assert {it.document: it.reason for it in letters} == {f"d{number}": "a damaged PDF" for number in range(25)}
+        await stream.say(("d0", "ABC"))
+        await stream.once()
+        assert await stream.shown() == {"d0": "ABC", "good": "A"}
 
     play(kind, tmp_path, story)
 

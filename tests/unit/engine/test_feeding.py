@@ -72,18 +72,26 @@ class Moving:
     """A source in simulated time: told when it hints, how long a pass takes, and what each pass leaves in motion."""
 
     def __init__(
-        self, clock: Clock, *, hints: Sequence[float] = (), takes_s: float = 0.0, again_s: Sequence[float] = ()
+        self,
+        clock: Clock,
+        *,
+        hints: Sequence[float] = (),
+        takes_s: float = 0.0,
+        again_s: Sequence[float] = (),
+        reading: Sequence[int] = (),
     ):
         self.clock = clock
         self.hints = sorted(hints)
         self.takes_s = takes_s
         self.again_s = list(again_s)
+        self.reading = list(reading)
         self.passes: list[float] = []
 
     async def synchronise(self) -> Pass:
         self.passes.append(round(self.clock.monotonic(), 3))
         await self.clock.sleep(self.takes_s)
-        return Pass(0, 0, (), self.again_s.pop(0) if self.again_s else None)
+        again_s = self.again_s.pop(0) if self.again_s else None
+        return Pass(0, 0, (), again_s, self.reading.pop(0) if self.reading else 0)
 
     async def changed(self) -> None:
         now_s = self.clock.monotonic()
@@ -144,3 +152,14 @@ def test_looking_once_waits_for_what_is_in_motion_but_not_for_ever() -> None:
     assert followed(0, whole=True, again_s=[0.5, 0.3]) == [0, 0.5, 0.8]
     assert followed(0, whole=False, again_s=[0.5, 0.3]) == [0]
     assert len(followed(0, whole=True, again_s=[0.5] * 1000)) == MOTION_PASSES + 1
+
+
+def test_looking_once_waits_for_what_is_read_however_long() -> None:
+    passes = followed(0, whole=True, hints=[3], reading=[2] + [1] * 2 * MOTION_PASSES)
+    assert passes[:3] == [0, 3.1, 13.1]
+    assert len(passes) == 2 * MOTION_PASSES + 2
+    assert followed(0, whole=False, reading=[2]) == [0]
+
+
+def test_what_is_in_motion_beside_what_is_read_is_looked_at_soon() -> None:
+    assert followed(0, whole=True, again_s=[0.5, 0.3], reading=[1, 1, 1]) == [0, 0.5, 0.8, 10.8]

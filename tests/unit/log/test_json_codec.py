@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headwater.errors import Reject
-from headwater.log.codecs.json import MAX_DEPTH, decode, encode, parse_time, render_time
+from headwater.log.codecs.json import MAX_DEPTH, decode, encode, parse_time, render_time, unreadable, upsert
 from headwater.model.change import Change, Op, Record, Undecodable, digest, digest_value
 from headwater.model.registry import Epoch
 from headwater.model.version import Place, Version
@@ -209,3 +209,21 @@ def test_a_line_with_its_time_is_kept_as_it_is() -> None:
 def test_what_publish_rejects(line: bytes) -> None:
     with pytest.raises(Reject):
         encode(line, 5)
+
+
+def test_metadata_goes_beside_the_text() -> None:
+    made = upsert("a", "text", 5, {"title": "T", "pages": 3})
+    found = decode(record(made.value, made.key), EPOCHS)
+    assert isinstance(found, Change)
+    assert (found.body, found.time_us) == ({"text": "text", "title": "T", "pages": 3}, 5)
+
+
+def test_what_cannot_be_read_at_its_source_is_a_dead_letter_from_the_start() -> None:
+    made = unreadable("a", "a damaged PDF", 5)
+    found = decode(record(made.value, made.key, headers=made.headers), EPOCHS)
+    assert isinstance(found, Undecodable)
+    assert (found.id, found.reason, found.at_source) == ("a", "a damaged PDF", True)
+    # Whoever does not know the header takes it for no change either.
+    older = decode(record(made.value, made.key), EPOCHS)
+    assert isinstance(older, Undecodable)
+    assert not older.at_source

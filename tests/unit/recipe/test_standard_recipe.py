@@ -63,6 +63,24 @@ def test_the_format_is_declared_or_seen_from_the_id(id_: str, declared: Format |
     assert derived.payload == ({"title": "Heading"} if heading else {})
 
 
+@pytest.mark.parametrize(
+    ("id_", "said", "declared", "heading"),
+    [
+        ("a.pdf", "markdown", None, True),
+        ("a.md", "text", None, False),
+        ("a.pdf", "markdown", "text", False),
+        ("a.md", "paperback", None, True),
+        ("a.md", ["text"], None, True),
+    ],
+)
+def test_a_body_says_its_format_where_none_is_declared(
+    id_: str, said: object, declared: Format | None, heading: bool
+) -> None:
+    body = {"text": "# Heading\n", "format": said}
+    derived = made({"title": PayloadField("title")}, declared).derive(upsert(body, id_))
+    assert derived.payload == ({"title": "Heading"} if heading else {})
+
+
 def test_pieces_stand_under_their_titles() -> None:
     body = "\n\n".join(["Some sentence of a certain length that fills it."] * 60)
     pieces = derive(f"Intro.\n\n{body}\n\n# One\n\n## Two\n\n{body}\n", "a.md")
