@@ -115,5 +115,23 @@ def test_a_model_behind_a_service_is_not_asked(cli: Cli) -> None:
 def test_mistakes_are_said(cli: Cli) -> None:
     assert "--stream with one of" in cli("try", "-", stdin="x", code=2).stderr
     assert "No such file" in cli("try", "pages/nothing.md", code=2).stderr
-    (cli.folder / "pages/binary.md").write_bytes(b"\xff\xfe")
-    assert "not UTF-8" in cli("try", "pages/binary.md", code=2).stderr
+
+
+def test_what_cannot_be_read_is_rejected(cli: Cli) -> None:
+    (cli.folder / "pages/binary.md").write_bytes(b"%PDF-1.7\n\0")
+    shown = cli.json("try", "pages/binary.md", "--json", code=1)
+    assert (shown["id"], shown["rejected"], shown["type"], shown["text"]) == ("binary.md", "a damaged PDF", None, "")
+    assert "rejected: a damaged PDF" in cli("try", "pages/binary.md", code=1).stdout
+
+
+def test_a_document_is_tried_with_what_it_says_of_itself(cli: Cli) -> None:
+    page = "<!doctype html><title>For alice@example.com</title><h1>Contact</h1><p>We open on Monday.</p>"
+    cli.write("pages/a.html", page)
+    shown = cli.json("try", "pages/a.html", "--json")
+    assert (shown["type"], shown["format"], shown["text"]) == (
+        "text/html",
+        "markdown",
+        "# Contact\n\nWe open on Monday.\n",
+    )
+    assert shown["payload"] == {"title": "For [email]"}
+    assert shown["chunks"][0]["context"] == "For [email]\n\n"
