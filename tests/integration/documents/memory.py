@@ -9,36 +9,43 @@ from headwater.errors import Reject, Retry
 class MemoryReader:
     """A Reader. `PDF:` is read, `BAD:` is rejected with the rest as its reason, and for `AWAY` the machine is to blame.
 
-    `held`: nothing is answered until it is released.
+    `held`: nothing is answered until it is released. `eager`: a question begins at once, and so is never replaced.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, eager: bool = False) -> None:
         self.held = False
+        self.eager = eager
         self.closed = False
         #: What was loaded, in order.
         self.read: list[str] = []
         self._waiting: dict[str, tuple[object, Load]] = {}
+        self._done: list[Answer] = []
 
     def ask(self, name: str, ticket: object, load: Load) -> None:
-        self._waiting.pop(name, None)
-        self._waiting[name] = ticket, load
+        if self.eager:
+            self._answer(name, ticket, load)
+        else:
+            self._waiting.pop(name, None)
+            self._waiting[name] = ticket, load
 
     def answers(self, wait_s: float) -> list[Answer]:
         if self.held:
             return []
-        found = []
         for name in list(self._waiting):
-            ticket, load = self._waiting.pop(name)
-            self.read.append(name)
-            found.append(Answer(name, ticket, outcome(load())))
+            self._answer(name, *self._waiting.pop(name))
+        found, self._done = self._done, []
         return found
 
     def outstanding(self) -> int:
-        return 0 if self.held else len(self._waiting)
+        return 0 if self.held else len(self._waiting) + len(self._done)
 
     def close(self) -> None:
         self.closed = True
         self._waiting.clear()
+
+    def _answer(self, name: str, ticket: object, load: Load) -> None:
+        self.read.append(name)
+        self._done.append(Answer(name, ticket, outcome(load())))
 
 
 def outcome(data: bytes | None) -> Extracted | Reject | Retry | None:

@@ -128,6 +128,7 @@ class Ground:
         self._during: list[tuple[int, Deed]] = []
         self._read = 0
         self._trusted = False
+        self._eager = False
         # Many appends a pass, so that it can be killed between them.
         self._patches: list[Any] = [
             mock.patch.object(folder_module, "BATCH_FILES", 2),
@@ -186,7 +187,10 @@ class Ground:
     def _pass(self) -> Pass:
         if self._source is None:
             choice = Choice(("**/*.txt",), (), (IGNORE,))
-            self._source = FolderSource(self.root, choice, self._writer, self.clock, MemoryReader())
+            # One process's reader reads what it is asked at once, the next one's when its answers are fetched.
+            self._eager = not self._eager
+            reader = MemoryReader(eager=self._eager)
+            self._source = FolderSource(self.root, choice, self._writer, self.clock, reader)
         return asyncio.run(self._source.synchronise())
 
     def _walked(self, whole: Callable[[Walk], Walk]) -> Callable[[Walk], Walk]:

@@ -112,6 +112,19 @@ def test_an_answer_about_what_is_gone_or_another_by_now_is_dropped(bench: Bench)
     assert told(bench) == [("a.txt", "new")]
 
 
+def test_only_the_answer_to_the_last_question_about_a_file_counts(bench: Bench) -> None:
+    bench.reader = MemoryReader(eager=True)
+    bench.reader.held = True
+    bench.put("a.txt", document("PDF", "old"))
+    source = bench.source()
+    passed(source, 1)
+    bench.put("a.txt", document("PDF", "new"), OLD_NS + 1)
+    passed(source, 1)
+    bench.reader.held = False
+    assert passed(source) == Pass(0, 0)
+    assert told(bench) == [("a.txt", "new")]
+
+
 def test_a_file_that_moves_before_its_turn_is_asked_for_again(bench: Bench) -> None:
     path = bench.put("a.txt", document("PDF", "old"))
     source = bench.source()
