@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from headwater.documents.plain import plain
+from headwater.model.change import digest_value
 from tests.provider.provider import Provider
 
 Start = Callable[..., Provider]
@@ -30,6 +32,8 @@ SECRETS = {
     "key": "ghp_Zq7" + "xW3rT9yU1" * 4,
 }
 ALL = " and ".join(SECRETS.values())
+#: Where little stands beside a secret.
+SHORT = {"short-1.txt": f"Short: {SECRETS['phone']}\n", "short-2.txt": f"Short: {SECRETS['card']}\n"}
 CONFIG = """\
 log: sqlite:///log.db
 cache: {{url: 'sqlite:///cache.db'}}
@@ -39,7 +43,7 @@ streams:
     recipe:
       redact: all
       chunk: {{size: 200, overlap: 60}}
-      payload: {{title: title}}
+      payload: {{title: title, author: author}}
       embed: &embed {{model: openai/fake-embedding, url: '{url}/v1', key: k}}
     index: sqlite:///index.db
   notes:
@@ -107,16 +111,20 @@ def needles() -> Iterator[tuple[str, list[bytes]]]:
             # In base64 of something longer it may begin at any of three places.
             forms += [base64.b64encode(b"\0" * at + raw)[4 * (at > 0) : -4] for at in range(3)]
         yield kind, forms
-    for text in (f"Short: {SECRETS['phone']}\n", f"Short: {SECRETS['card']}\n"):
-        whole = hashlib.sha256(text.encode()).digest()
-        yield "a digest", [whole, whole.hex().encode()]
+    for name, text in SHORT.items():
+        read = plain(name, text.encode())
+        assert read is not None
+        for whole in (hashlib.sha256(text.encode()).digest(), digest_value(read.body(name))):
+            yield "a digest", [whole, whole.hex().encode()]
 
 
 def plant(place: Place) -> None:
     """Put secrets everywhere, and load them once."""
     place.write("plain.md", f"# About {ALL}\n\nText with {ALL}. " + "More of it follows here. " * 30 + f"\n\n{ALL}\n")
-    place.write("short-1.txt", f"Short: {SECRETS['phone']}\n")
-    place.write("short-2.txt", f"Short: {SECRETS['card']}\n")
+    for name, text in SHORT.items():
+        place.write(name, text)
+    place.write("page.html", f"<!doctype html><title>{ALL}</title><meta name=author content='{ALL}'><p>Page {ALL}</p>")
+    place.write("broken.html", f"<!doctype html>{'<div>' * 5_000}{ALL}")
     place.write("edited.md", f"Before {ALL}.")
     place.write("deleted.md", f"To be deleted {ALL}.")
     place.write(f"{SECRETS['email']}.md", "A path may hold one.")
@@ -178,7 +186,7 @@ def test_no_secret_is_in_anything_that_was_written(tmp_path: Path, provider: Sta
     assert dead == {"n3", "n4", "n5", "n6", "n7"}
     assert "its id holds" in told
     exported = [json.loads(line) for line in place.call("export", "docs").splitlines()]
-    assert {it["id"] for it in exported} == {"plain.md", "short-1.txt", "short-2.txt", "edited.md"}
+    assert {it["id"] for it in exported} == {"plain.md", "short-1.txt", "short-2.txt", "edited.md", "page.html"}
 
 
 BEFORE = """\
@@ -230,11 +238,7 @@ SWITCHED_OFF = {
         ("card", "log.db"),
     ),
     "a source remembers the digest of the file as it is": (
-        (
-            "source = headwater.sources.folder.FolderSource\n"
-            "clean = source._clean\n"
-            "source._clean = lambda self, text: text if text.endswith('\\n') else clean(self, text)"
-        ),
+        ("headwater.sources.folder.FolderSource._cleaned = lambda self, body: body"),
         ("a digest", "log.db"),
     ),
 }
