@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+LIMIT_S = 500
 _BLOCK = re.compile(r"^```sh\n(.*?)^```$(?:\s*^```output\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
 _MASKS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "TIME"),
@@ -49,15 +50,20 @@ def steps(page: str) -> list[Step]:
 def play(scripts: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Played:
     """Run scripts one after the other in one shell, which ends at the first command that fails. It begins in `folder`.
 
-    `headwater` is that of the Python that runs this. In the outputs `~` stands for the folder.
+    In the outputs `~` stands for the folder.
     """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
     with tempfile.TemporaryDirectory() as name:
         files = [Path(name) / str(number) for number in range(len(scripts))]
         whole = "\n".join(f"exec >{file} 2>&1\n{script}" for file, script in zip(files, scripts, strict=True))
-        done = subprocess.run(["bash", "-euc", whole], cwd=folder, env={**environment, "PATH": path}, check=False, timeout=300)
+        done = subprocess.run(["bash", "-euc", whole], cwd=folder, env=environment, check=False, timeout=LIMIT_S)
         outputs = [file.read_text().replace(str(folder), "~") for file in files if file.exists()]
     return Played(outputs, done.returncode)
+
+
+def with_headwater(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which `headwater` and `python` are those of the Python that runs this."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', os.defpath)}"
+    return {**environment, "PATH": path}
 
 
 def masked(text: str) -> str:
