@@ -45,7 +45,9 @@ def record() -> str:
 
 def draw(session: str) -> str:
     """Return a session as an SVG."""
-    console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
+    console = Console(
+        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor", no_color=False
+    )
     for line in session.splitlines():
         console.print(Text(line, style="bold green" if line.startswith("$ ") else ""))
     drawing = console.export_svg(title="Ten minutes with Headwater", unique_id="headwater")

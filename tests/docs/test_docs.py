@@ -111,11 +111,13 @@ def test_the_reference_is_what_the_code_says(page: str) -> None:
 
 
 def test_the_session_is_a_recording_of_the_tutorial() -> None:
-    text = record_tutorial.SESSION.read_text()
-    for step in steps(record_tutorial.TUTORIAL.read_text()):
-        assert record_tutorial.typed(step.script) in text, "run `python -m tools.record_tutorial`"
-        if step.shown is not None:
-            assert re.search(re.escape(record_tutorial.typed(step.script)) + r"\n\S", text), "it shows no output"
+    left = record_tutorial.SESSION.read_text()
+    for step in reversed(steps(record_tutorial.TUTORIAL.read_text())):
+        left, typed, printed = left.rpartition(record_tutorial.typed(step.script) + "\n")
+        assert typed, "run `python -m tools.record_tutorial`"
+        assert step.shown is None or agrees(step.shown, printed), "run `python -m tools.record_tutorial`"
+    assert not left
+    assert record_tutorial.DRAWING.read_text() == record_tutorial.draw(record_tutorial.SESSION.read_text())
 
 
 def test_every_safeguarded_guarantee_is_in_the_contract_with_its_safeguards() -> None:
