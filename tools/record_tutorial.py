@@ -20,7 +20,7 @@ from tools.pages import agrees, play, steps, with_headwater
 TUTORIAL = Path(__file__).resolve().parents[1] / "docs" / "tutorial" / "ten-minutes.md"
 SESSION = TUTORIAL.with_name("session.txt")
 DRAWING = TUTORIAL.with_name("session.svg")
-WIDTH = 120
+WIDTH = 130
 _STAMP = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 
 
@@ -45,11 +45,22 @@ def record() -> str:
 
 def draw(session: str) -> str:
     """Return a session as an SVG."""
+    # All that it would find out by itself is said, so that the drawing does not depend on the terminal.
     console = Console(
-        record=True, width=WIDTH, file=io.StringIO(), force_terminal=True, color_system="truecolor", no_color=False
+        record=True,
+        file=io.StringIO(),
+        width=WIDTH,
+        height=50,
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
     )
-    for line in session.splitlines():
-        console.print(Text(line, style="bold green" if line.startswith("$ ") else ""))
+    text = Text(session)
+    for step in steps(TUTORIAL.read_text()):
+        commands = typed(step.script)
+        place = session.find(commands)
+        text.stylize("bold green", place, place + len(commands))
+    console.print(text)
     drawing = console.export_svg(title="Ten minutes with Headwater", unique_id="headwater")
     return re.sub(r"\s*@font-face \{.*?\}\n", "\n", drawing, flags=re.DOTALL)  # fonts that would be fetched
 
