@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,14 +52,21 @@ def steps(page: str) -> list[Step]:
 def play(scripts: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Played:
     """Run scripts one after the other in one shell, which ends at the first command that fails. It begins in `folder`.
 
-    In the outputs `~` stands for the folder.
+    Whatever it leaves in the background is killed. In the outputs `~` stands for the folder.
     """
     with tempfile.TemporaryDirectory() as name:
         files = [Path(name) / str(number) for number in range(len(scripts))]
         whole = "\n".join(f"exec >{file} 2>&1\n{script}" for file, script in zip(files, scripts, strict=True))
-        done = subprocess.run(["bash", "-euc", whole], cwd=folder, env=environment, check=False, timeout=LIMIT_S)
+        shell = subprocess.Popen(["bash", "-euc", whole], cwd=folder, env=environment, start_new_session=True)
+        try:
+            code = shell.wait(LIMIT_S)
+        finally:
+            # What the scripts left in the background, and the shell itself if it took too long.
+            with suppress(ProcessLookupError):
+                os.killpg(shell.pid, signal.SIGKILL)
+            shell.wait()
         outputs = [file.read_text().replace(str(folder), "~") for file in files if file.exists()]
-    return Played(outputs, done.returncode)
+    return Played(outputs, code)
 
 
 def with_headwater(environment: Mapping[str, str]) -> dict[str, str]:
