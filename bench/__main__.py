@@ -19,6 +19,7 @@ from bench import (
     kafka_workers,
     loading,
     memory,
+    newcomer,
     searching,
     startup,
 )
@@ -36,6 +37,7 @@ def main() -> int:
         "folder-rescan": lambda: asyncio.run(folder.rescan()),
         "search": lambda: asyncio.run(searching.measure()),
         "startup": startup.measure,
+        "newcomer": newcomer.measure,
         "kafka-skipping": kafka_skipping.measure,
         "kafka-loading": lambda: asyncio.run(kafka_loading.measure()),
         "kafka-workers": kafka_workers.measure,

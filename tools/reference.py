@@ -1,7 +1,8 @@
-"""Write docs/reference from the code; with --check, say whether it is up to date."""
+"""Write docs/reference from the code and docs/llms.txt from docs/README.md; with --check, say what is out of date."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -11,7 +12,29 @@ from headwater.doctor.reference import reference as doctor_reference
 from headwater.observability.metrics import reference as metrics_reference
 from headwater.settings.reference import reference as settings_reference
 
+ROOT = Path(__file__).resolve().parents[1]
+_ENTRY = re.compile(r"^- \[.+?\]\(.+?\): .+$")
+_ABOUT = """\
+# Headwater
+
+> Keeps embeddings true to their source: every change to a document travels through a durable, replayable log into a
+> vector index. A command line and a worker in Python; embedded in one process and one file, or on Kafka.
+"""
+
+
+def llms() -> str:
+    """Return the list of pages for programs, made from the one for people: by section, a line each."""
+    parts = [_ABOUT.rstrip()]
+    for line in (ROOT / "docs/README.md").read_text().splitlines():
+        if line.startswith("## "):
+            parts.append(f"\n{line}\n")
+        elif _ENTRY.match(line):
+            parts.append(line)
+    return "\n".join(parts) + "\n"
+
+
 PAGES = {
+    "docs/llms.txt": llms,
     "docs/reference/cli.md": cli_reference,
     "docs/reference/configuration.md": settings_reference,
     "docs/reference/doctor.md": doctor_reference,
@@ -21,15 +44,14 @@ PAGES = {
 
 
 def main() -> int:
-    root = Path(__file__).resolve().parents[1]
-    stale = [page for page, make in PAGES.items() if not _same(root / page, make())]
+    stale = [page for page, make in PAGES.items() if not _same(ROOT / page, make())]
     if "--check" in sys.argv:
         for page in stale:
             print(f"{page} is not what the code says: run `make reference`", file=sys.stderr)
         return 1 if stale else 0
     for page in stale:
-        (root / page).parent.mkdir(parents=True, exist_ok=True)
-        (root / page).write_text(PAGES[page]())
+        (ROOT / page).parent.mkdir(parents=True, exist_ok=True)
+        (ROOT / page).write_text(PAGES[page]())
         print(f"wrote {page}")
     return 0
 

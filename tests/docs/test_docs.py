@@ -1,36 +1,39 @@
-"""The docs are true: their commands run, their links lead somewhere, and every verb and guarantee is in them."""
+"""The docs are true: their commands run and print what they show, their links lead somewhere, every verb is in them."""
 
 from __future__ import annotations
 
 import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from headwater.cli.error_pages import pages as error_pages
 from tests.kafka.broker import Broker
 from tests.simulation.safeguards import SAFEGUARDS
+from tools import record_tutorial
+from tools.pages import agrees, masked, play, steps, with_headwater
 from tools.reference import PAGES
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES_OF_DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+DOCS = ROOT / "docs"
+PAGES_OF_DOCS = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")])
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+TEST = re.compile(r"`((?:tests|src)/[\w/]+\.py)::(\w+)`")
 
 
 def name(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-HOW_TO = sorted((ROOT / "docs" / "how-to").glob("*.md"))
-ON_KAFKA = [page for page in HOW_TO if "$KAFKA" in page.read_text()]
+FOLLOWED = sorted([*(DOCS / "how-to").glob("*.md"), *(DOCS / "tutorial").glob("*.md")])
+ON_KAFKA = [page for page in FOLLOWED if "$KAFKA" in page.read_text()]
 
 
-@pytest.mark.parametrize("page", [page for page in HOW_TO if page not in ON_KAFKA], ids=name)
-def test_the_commands_of_a_how_to_page_run(page: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", [page for page in FOLLOWED if page not in ON_KAFKA], ids=name)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
     follow(page, tmp_path)
 
 
@@ -43,12 +46,28 @@ def test_the_commands_of_a_page_that_needs_a_broker_run(
 
 
 def follow(page: Path, tmp_path: Path, **more: str) -> None:
-    script = "\n".join(BLOCK.findall(page.read_text()))
-    assert script, "it has no commands"
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, **more}
-    done = subprocess.run(["bash", "-euxc", script], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    todo = steps(page.read_text())
+    assert todo, "it has no commands"
+    played = play([step.script for step in todo], tmp_path, with_headwater({**os.environ, **more}))
+    assert played.code == 0, f"{todo[len(played.outputs) - 1].script}\n{played.outputs[-1]}"
+    for step, printed in zip(todo, played.outputs, strict=True):
+        if step.shown is not None and not agrees(step.shown, printed):
+            pytest.fail(f"{step.script}\nshown:\n{masked(step.shown)}\nprinted:\n{masked(printed)}")
+
+
+def test_what_is_shown_is_compared_but_for_what_differs_each_time() -> None:
+    shown = "2026-11-26T21:54:20.333Z info stopped\n1.0.3.0  indexed\n…\n1. 0.38  welcome.md\n"
+    printed = "2027-01-02T00:00:00Z   info  stopped\n1.0.3.0  indexed\nmore\nand more\n1. 0.7  welcome.md\n"
+    assert agrees(shown, printed)
+    for changed in (
+        printed.replace("welcome", "other"),
+        printed.replace("1.0.3.0", "1.0.4.0"),
+        printed + "and then\n",
+        printed.replace("stopped", "started"),
+    ):
+        assert not agrees(shown, changed)
+    assert agrees("in use by process … here\n", "in use by process 4 or so here\n")
+    assert not agrees("a … b\n", "a\nb\n")
 
 
 def test_the_map_of_the_engine_names_every_file_and_no_other() -> None:
@@ -60,9 +79,30 @@ def test_the_map_of_the_engine_names_every_file_and_no_other() -> None:
 
 @pytest.mark.parametrize("page", PAGES_OF_DOCS, ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text()):
+    for target, anchor in LINK.findall(page.read_text()):
         if not target.startswith(("http:", "https:")):
             assert (page.parent / target).exists(), f"{target} does not exist"
+            if anchor:
+                assert anchor in anchors(page.parent / target if target else page), f"{target} has no {anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as they are made where Markdown is shown."""
+    headings = HEADING.findall(re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_steps_of_an_error_lead_somewhere() -> None:
+    for code, page in error_pages().items():
+        for target, _, anchor in re.findall(r"(docs/[\w/-]+\.md)(#([\w-]+))?", "\n".join(page.steps)):
+            assert (ROOT / target).exists(), f"{code}: {target} does not exist"
+            assert not anchor or anchor in anchors(ROOT / target), f"{code}: {target} has no {anchor}"
+
+
+def test_every_page_is_in_the_index() -> None:
+    listed = {target for target, _ in LINK.findall((DOCS / "README.md").read_text())}
+    there = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"README.md"}
+    assert listed == there
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)
@@ -70,7 +110,27 @@ def test_the_reference_is_what_the_code_says(page: str) -> None:
     assert (ROOT / page).read_text() == PAGES[page](), "run `make reference`"
 
 
-def test_every_safeguarded_guarantee_is_in_the_contract() -> None:
-    contract = (ROOT / "docs/explanation/contract.md").read_text()
-    for guarantee in {safeguard.broken for safeguard in SAFEGUARDS}:
-        assert f"| {guarantee} |" in contract
+def test_the_session_is_a_recording_of_the_tutorial() -> None:
+    left = record_tutorial.SESSION.read_text()
+    for step in reversed(steps(record_tutorial.TUTORIAL.read_text())):
+        left, typed, printed = left.rpartition(record_tutorial.typed(step.script) + "\n")
+        assert typed, "run `python -m tools.record_tutorial`"
+        assert step.shown is None or agrees(step.shown, printed), "run `python -m tools.record_tutorial`"
+    assert not left
+    assert record_tutorial.DRAWING.read_text() == record_tutorial.draw(record_tutorial.SESSION.read_text())
+
+
+def test_every_safeguarded_guarantee_is_in_the_contract_with_its_safeguards() -> None:
+    rows = {line.split(" | ")[0]: line for line in (DOCS / "explanation/contract.md").read_text().splitlines()}
+    for safeguard in SAFEGUARDS:
+        assert safeguard.name in rows[f"| {safeguard.broken}"], f"{safeguard.broken}: {safeguard.name}"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES_OF_DOCS if TEST.search(page.read_text())], ids=name)
+def test_the_tests_that_a_page_names_exist(page: Path) -> None:
+    for file, test in TEST.findall(page.read_text()):
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{file} has no {test}"
+
+
+def test_pages_that_name_tests_are_found() -> None:
+    assert {"contract.md", "anomalies.md"} <= {page.name for page in PAGES_OF_DOCS if TEST.search(page.read_text())}

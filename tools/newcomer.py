@@ -1,0 +1,95 @@
+"""Follows the README's first run to the letter, as somebody does who has nothing but a checkout and a folder of notes.
+
+The virtual environment that the README makes is empty, and Headwater gets into it as the wheel that pip builds. What it
+depends on is not fetched: the Python that runs this lends it, by PYTHONPATH, and nothing else: no `headwater` command
+and no sources.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from tools.pages import play, steps
+
+ROOT = Path(__file__).resolve().parents[1]
+CORPUS = ROOT / "build" / "corpus" / "releases"
+DOCUMENTS = 500
+_NOT_LENT = re.compile(r"_?headwater|__editable__|_editable_|pip|setuptools|wheel|.*\.pth$", re.IGNORECASE)
+_HIT = re.compile(r"^\d+\. \d\.\d+  (\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """How it went: the exit code of the shell, what it printed, and how long it took, up to the first hit."""
+
+    code: int
+    printed: str
+    seconds: float
+
+    @property
+    def hits(self) -> list[str]:
+        """The documents that were found, the best first."""
+        return _HIT.findall(self.printed)
+
+
+def quickstart(readme: str) -> list[str]:
+    """Return the commands of the README's section on the first run."""
+    section = readme.partition("\n## First run\n")[2].partition("\n## ")[0]
+    return [step.script for step in steps(section)]
+
+
+def follow(home: Path) -> FirstRun:
+    """Follow the README in a home that holds nothing but notes, in `~/my-notes`."""
+    (home / "my-notes").mkdir()
+    for name, text in islice(_documents(), DOCUMENTS):
+        place = home / "my-notes" / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(text)
+    environment = _environment(home)
+    scripts = quickstart((ROOT / "README.md").read_text())
+    began = time.perf_counter()
+    played = play([f"cd {ROOT}", *scripts], home, environment)
+    return FirstRun(played.code, "".join(played.outputs), time.perf_counter() - began)
+
+
+def _documents() -> Iterator[tuple[str, bytes]]:
+    """Return names and texts: of the corpus, where `make corpus` was run, else made up."""
+    release = next(iter(sorted(CORPUS.glob("1-*"))), None)
+    if release is None:
+        for number in range(DOCUMENTS):
+            text = f"# Note {number}\n\n" + f"The keeper of lock {number} says that the water is low. " * 200
+            yield f"{number}.md", text.encode()
+        return
+    for path in sorted(release.rglob("*.txt")):
+        yield str(path.relative_to(release)), path.read_bytes()
+
+
+def _environment(home: Path) -> dict[str, str]:
+    lent, commands = home / ".lent", home / ".commands"
+    lent.mkdir()
+    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
+        for entry in Path(folder).iterdir():
+            if not _NOT_LENT.match(entry.name):
+                (lent / entry.name).symlink_to(entry)
+    commands.mkdir()
+    # That of a virtual environment would be known by its real place.
+    (commands / "python3").symlink_to(Path(sys.executable).resolve())
+    kept = {name: os.environ[name] for name in ("LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+    return {
+        **kept,
+        "HOME": str(home),
+        "PATH": os.pathsep.join([str(commands), "/usr/local/bin", "/usr/bin", "/bin"]),
+        "PYTHONPATH": str(lent),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "false",  # pip reads it so: no isolation. What builds the wheel is lent too
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
