@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource
 
 from tests.drills.ground import BROKER, CHANGES, PARTITIONS, SESSION_S
@@ -100,8 +101,11 @@ class Brokers:
         return AdminClient(self.client.settings(log_level=0))  # that a broker is down is known here
 
     def _whole(self) -> bool:
-        """Whether every replica of every partition is in sync."""
-        topics = self._admin().list_topics(timeout=10).topics.values()
+        """Whether every replica of every partition is in sync. It is asked again: brokers that do not tell are not."""
+        try:
+            topics = self._admin().list_topics(timeout=10).topics.values()
+        except KafkaException:
+            return False
         return all(len(it.isrs) == len(it.replicas) for topic in topics for it in topic.partitions.values())
 
     def heal(self) -> None:
