@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from headwater.cli.failures import NoConfiguration, unknown_stream
+from headwater.cli.failures import Mistake, NoConfiguration, unknown_stream
 from headwater.cli.output import flush
 from headwater.cli.places import located
 from headwater.errors import Misconfigured
-from headwater.settings.failures import ConfigurationErrors
+from headwater.settings.failures import ConfigurationErrors, Unfit
+from headwater.settings.units import duration_s
 from headwater.wiring import Site, open_site
 
 DEFAULT_CONFIG = Path("headwater.yaml")
@@ -30,6 +31,15 @@ def config_of(context: typer.Context, behind: Path | None) -> Path:
     """Return the configuration file that was named behind the verb, before it, in the environment, or by default."""
     before = context.find_root().obj
     return behind or (before if isinstance(before, Path) else DEFAULT_CONFIG)
+
+
+def duration(option: str, text: str) -> float:
+    """Return the seconds that an option says. Raise Mistake when it is no duration."""
+    try:
+        return duration_s(text)
+    except Unfit as error:
+        hint = f" ({error.hint})" if error.hint else ""
+        raise Mistake(f"{option} takes {error.expected}, not {text!r}{hint}") from None
 
 
 def site_of(config: Path) -> Site:

@@ -10,19 +10,17 @@ import msgspec
 import typer
 
 from headwater.cli.failures import Exit, Mistake
-from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
+from headwater.cli.options import Config, Json, Stream, config_of, duration, opened, perform
 from headwater.cli.output import counted, say, tell, write_json
-from headwater.settings.failures import Unfit
-from headwater.settings.units import duration_s
-
-#: The service is asked no more often.
-LEAST_S = 0.1
 
 if TYPE_CHECKING:
     from headwater.embedding.batches import BatchJob
     from headwater.engine.prefetch import Prefetcher, Turn
     from headwater.patience import Outage, Patience
     from headwater.wiring import Site
+
+#: The service is asked no more often.
+LEAST_S = 0.1
 
 
 def prefetch(
@@ -50,17 +48,10 @@ def prefetch(
     Exit 1 when texts are left that no budget is there for. Where no worker runs, it looks through the source first and
     appends what changed, as `headwater run` would.
     """
-    perform(_prefetch(config_of(context, config), stream, dry_run, once, _seconds(every), json))
-
-
-def _seconds(every: str) -> float:
-    try:
-        seconds = duration_s(every)
-    except Unfit as error:
-        raise Mistake(f"--every takes {error.expected}, not {every!r}") from None
-    if seconds < LEAST_S:
+    every_s = duration("--every", every)
+    if every_s < LEAST_S:
         raise Mistake(f"--every takes {LEAST_S:g}s or more, not {every!r}: the service is asked each time")
-    return seconds
+    perform(_prefetch(config_of(context, config), stream, dry_run, once, every_s, json))
 
 
 async def _prefetch(config: Path, stream: str, dry_run: bool, once: bool, every_s: float, json: bool) -> int:

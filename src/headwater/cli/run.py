@@ -17,7 +17,7 @@ import typer
 from headwater import __version__
 from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, exit_code, explain
-from headwater.cli.options import Config, config_of, opened, perform
+from headwater.cli.options import Config, config_of, duration, opened, perform
 from headwater.cli.output import counted, tell
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
@@ -26,8 +26,6 @@ from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured, Retry
 from headwater.observability.formats import LogFormat
 from headwater.observability.signals import Emit, Event
-from headwater.settings.failures import Unfit
-from headwater.settings.units import duration_s
 
 if TYPE_CHECKING:
     from headwater.embedding.sharing.borrower import Borrower
@@ -78,17 +76,8 @@ def run(
     if timeout is not None and not once:
         raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
     address = loopback(probes) if probes else None
-    perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose, address))
-
-
-def _seconds(timeout: str | None) -> float:
-    if timeout is None:
-        return PATIENCE_S
-    try:
-        return duration_s(timeout)
-    except Unfit as error:
-        hint = f" ({error.hint})" if error.hint else ""
-        raise Mistake(f"--timeout takes {error.expected}, not {timeout!r}{hint}") from None
+    timeout_s = PATIENCE_S if timeout is None else duration("--timeout", timeout)
+    perform(_run(config_of(context, config), timeout_s if once else None, log_format, verbose, address))
 
 
 async def _run(
