@@ -266,8 +266,9 @@ class Site:
         """
         from headwater.embedding.cache import Space
         from headwater.engine.needs import Stock
+        from headwater.engine.opening import same_recipe
         from headwater.engine.prefetch import Prefetcher
-        from headwater.errors import Misconfigured, Unreachable
+        from headwater.errors import Unreachable
         from headwater.model.registry import ANY_EPOCH
 
         embedder, cache = self.embedder(stream), self.cache()
@@ -284,10 +285,8 @@ class Site:
         watches = self.spending_watches()
         registered = await self.registry().read(stream)
         recipe = self.recipe(stream, registered.recipe)
-        made = [it for it in await self.generations(stream) if it.number == GENERATION]
-        if any(it.fingerprints != recipe.fingerprints for it in made):
-            expected = "the recipe that the index was built with"
-            raise Misconfigured(f"streams.{stream}.recipe", expected, "another one", code="made-otherwise")
+        made = next((it for it in await self.generations(stream) if it.number == GENERATION), None)
+        same_recipe(stream, made, recipe.fingerprints)
         stock = Stock(
             stream=stream,
             history=self.history(stream),
@@ -299,15 +298,20 @@ class Site:
             cache=cache,
             space=Space(self.settings.cache.tenant, model.fingerprint, model.dimensions),
         )
-        log, sharing = await stock.history.identity(), self._accounts.sharing(stream)
+        # What others buy, hold and spend is asked for only where that is limited.
+        limited = spending is not None and spending.limits["hard"] is not None
+        paying = [stream, *(self._accounts.sharing(stream) if limited else ())]
 
         async def affords(tokens: int) -> bool:
+            if spending is None or not limited:
+                return True
             for watch in watches:
                 await watch.look()
-            held = await cache.held_tokens([stream, *sharing])
-            return spending is None or spending.affords_batch(held + tokens, self.clock.now_us())
+            held = await cache.held_tokens(paying)
+            return spending.affords_batch(held + tokens, self.clock.now_us())
 
-        label, *others = (self._label(log, it) for it in (stream, *sharing))
+        log = await stock.history.identity()
+        label, *others = (self._label(log, it) for it in paying)
         return Prefetcher(stock, embedder, batches, label=label, others=others, affords=affords)
 
     def _label(self, log: str, stream: str) -> str:

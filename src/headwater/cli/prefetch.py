@@ -13,14 +13,14 @@ from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, duration, opened, perform
 from headwater.cli.output import counted, say, tell, write_json
 
-#: The service is asked no more often.
-LEAST_S = 0.1
-
 if TYPE_CHECKING:
     from headwater.embedding.batches import BatchJob
     from headwater.engine.prefetch import Prefetcher, Turn
     from headwater.patience import Outage, Patience
     from headwater.wiring import Site
+
+#: The service is asked no more often.
+LEAST_S = 0.1
 
 
 def prefetch(

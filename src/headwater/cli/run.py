@@ -76,11 +76,8 @@ def run(
     if timeout is not None and not once:
         raise Mistake("--timeout goes with --once; without it the worker waits as long as it takes")
     address = loopback(probes) if probes else None
-    perform(_run(config_of(context, config), _seconds(timeout) if once else None, log_format, verbose, address))
-
-
-def _seconds(timeout: str | None) -> float:
-    return PATIENCE_S if timeout is None else duration("--timeout", timeout)
+    timeout_s = PATIENCE_S if timeout is None else duration("--timeout", timeout)
+    perform(_run(config_of(context, config), timeout_s if once else None, log_format, verbose, address))
 
 
 async def _run(

@@ -9,7 +9,7 @@ import msgspec
 from headwater.clock import Clock, Ids
 from headwater.engine.intake import Start
 from headwater.engine.markers import check, resumed, since_made
-from headwater.engine.opening import Opening, Situation, fed_from, open_stream, starts_of
+from headwater.engine.opening import Opening, Situation, fed_from, open_stream, same_recipe, starts_of
 from headwater.engine.ordering import Waiting
 from headwater.engine.stream import StreamPorts
 from headwater.engine.watch import ModelWitness
@@ -39,7 +39,7 @@ class Opener:
         await self._patience.call(ports.courier.open)
         generation = await self.generation()
         fingerprints = ports.recipe(0).fingerprints
-        self._same_recipe(generation, fingerprints)
+        same_recipe(ports.name, generation, fingerprints)
         now_us = self._clock.now_us()
         watermarks = await self._patience.call(ports.history.watermarks)
         situation = Situation(
@@ -108,24 +108,6 @@ class Opener:
         fed = fed_from(generation, epochs, identity)
         caught = await self._caught(starts, watermarks, fed, generation, now_us)
         return {partition: Start(offset, caught.get(partition)) for partition, offset in starts.items()}
-
-    def _same_recipe(self, generation: Generation | None, fingerprints: Fingerprints) -> None:
-        if generation is None or generation.fingerprints == fingerprints:
-            return
-        pairs = zip(
-            fingerprints.__struct_fields__,
-            msgspec.structs.astuple(generation.fingerprints),
-            msgspec.structs.astuple(fingerprints),
-            strict=True,
-        )
-        changed = ", ".join(f"`{name}`" for name, built, now in pairs if built != now)
-        raise Misconfigured(
-            f"streams.{self._ports.name}.recipe",
-            f"the recipe that index generation {generation.number} was built with",
-            f"another one (changed: {changed})",
-            hint="set `index: sqlite:///another.db` for this stream and run again: the log is replayed into it",
-            code="made-otherwise",
-        )
 
     async def _before(self, state: StreamState, generation: Generation | None) -> dict[int, bytes | None]:
         """Look up what the log holds just before each position of the index."""

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 import msgspec
 
 from headwater.engine.ordering import REWIND_CURE
-from headwater.errors import Halt
+from headwater.errors import Halt, Misconfigured
 from headwater.log.port import Watermarks
 from headwater.log.rules import REBUILD
+from headwater.model.document import Fingerprints
 from headwater.model.generation import Generation, Position
 from headwater.model.registry import Epoch, StreamState
 
@@ -189,3 +190,23 @@ def _settled_to(position: Position, epochs: tuple[Epoch, ...], low: int) -> int:
         default=position.offset,
     )
     return position.offset if began >= position.offset else max(low, began)
+
+
+def same_recipe(stream: str, generation: Generation | None, fingerprints: Fingerprints) -> None:
+    """Raise Misconfigured when an index generation was built with another recipe, and say what changed."""
+    if generation is None or generation.fingerprints == fingerprints:
+        return
+    pairs = zip(
+        fingerprints.__struct_fields__,
+        msgspec.structs.astuple(generation.fingerprints),
+        msgspec.structs.astuple(fingerprints),
+        strict=True,
+    )
+    changed = ", ".join(f"`{name}`" for name, built, now in pairs if built != now)
+    raise Misconfigured(
+        f"streams.{stream}.recipe",
+        f"the recipe that index generation {generation.number} was built with",
+        f"another one (changed: {changed})",
+        hint="set `index: sqlite:///another.db` for this stream and run again: the log is replayed into it",
+        code="made-otherwise",
+    )

@@ -143,9 +143,7 @@ class Service:
         if ask is None:
             return Verdict(number, index, now_us, now_us, now_us, refusal=Refusal(Why.MALFORMED))
         struck = self._struck(behaviour, number, frozenset(Fault))
-        counts = self.count(ask)
-        most = self._most(ask, behaviour)
-        kept = [count if most is None else min(count, most) for count in counts]
+        counts, kept = self._sized(ask, behaviour)
         refusal = self._at_the_door(ask, struck, behaviour, kept) or self._over(now_us, account, sum(kept))
         admitted = refusal is None
         if refusal is None:
@@ -164,7 +162,7 @@ class Service:
             requests_left=account.standing(now_us, "requests"),
             tokens_left=account.standing(now_us, "tokens"),
         )
-        return self._scheduled(draft, ask, behaviour, counts, most)
+        return self._scheduled(draft, ask, behaviour, counts, kept)
 
     def decide_errand(self, now_us: int, key: str) -> Verdict:
         """Return what becomes of a request about jobs and files. It costs no time and none of the account's limits."""
@@ -181,9 +179,7 @@ class Service:
         if ask is None:
             return Verdict(number, index, now_us, now_us, now_us, refusal=Refusal(Why.MALFORMED))
         struck = self._struck(behaviour, number, _OF_LINES)
-        counts = self.count(ask)
-        most = self._most(ask, behaviour)
-        kept = [count if most is None else min(count, most) for count in counts]
+        counts, kept = self._sized(ask, behaviour)
         refusal = self._at_the_door(ask, struck, behaviour, kept) or self._at_work(ask, struck, behaviour)
         draft = Verdict(
             number,
@@ -195,7 +191,7 @@ class Service:
             refusal=refusal,
             faults=_effective(struck, refusal),
         )
-        return draft if refusal else self._embedded(draft, ask, behaviour, counts, most)
+        return draft if refusal else self._embedded(draft, ask, behaviour, counts, kept)
 
     def count(self, ask: Ask) -> list[int]:
         """Return the tokens of each text."""
@@ -218,12 +214,13 @@ class Service:
         phases = (phase.behaviour for phase in reversed(self.plan.phases) if phase.holds(now_us, number))
         return next(phases, self.plan.behaviour)
 
-    def _most(self, ask: Ask, behaviour: Behaviour) -> int | None:
-        """Return how many tokens of a text are embedded; None is all of them."""
-        asked = self.plan.max_text_tokens if ask.truncate else None
-        if behaviour.truncate_tokens is None:
-            return asked
-        return min(behaviour.truncate_tokens, asked or behaviour.truncate_tokens)
+    def _sized(self, ask: Ask, behaviour: Behaviour) -> tuple[list[int], list[int]]:
+        """Return how many tokens each text has, and how many of them are embedded."""
+        most = self.plan.max_text_tokens if ask.truncate else None
+        if behaviour.truncate_tokens is not None:
+            most = min(behaviour.truncate_tokens, most or behaviour.truncate_tokens)
+        counts = self.count(ask)
+        return counts, [count if most is None else min(count, most) for count in counts]
 
     def _at_the_door(
         self, ask: Ask, struck: tuple[Fault, ...], behaviour: Behaviour, kept: list[int]
@@ -288,9 +285,7 @@ class Service:
                 return Refusal(Why.POISON, text=index if behaviour.poison_named else None)
         return None
 
-    def _scheduled(
-        self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], most: int | None
-    ) -> Verdict:
+    def _scheduled(self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], kept: list[int]) -> Verdict:
         """Give a request its time, and what is embedded of it where it is not refused."""
         refused = draft.refusal is not None
         if draft.refusal is not None and draft.refusal.why not in _AT_WORK.values():
@@ -298,11 +293,10 @@ class Service:
         took_us = round(1e3 * (behaviour.batch_ms + (0 if refused else behaviour.item_ms * len(ask.texts))))
         start_us = self._place(draft.arrived_us, took_us)
         draft = msgspec.structs.replace(draft, start_us=start_us, end_us=start_us + took_us)
-        return draft if refused else self._embedded(draft, ask, behaviour, counts, most)
+        return draft if refused else self._embedded(draft, ask, behaviour, counts, kept)
 
-    def _embedded(self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], most: int | None) -> Verdict:
+    def _embedded(self, draft: Verdict, ask: Ask, behaviour: Behaviour, counts: list[int], kept: list[int]) -> Verdict:
         """Say what is embedded of a request."""
-        kept = [count if most is None else min(count, most) for count in counts]
         texts = (
             text if count == all_of_it else self._counting.cut(text, count)
             for text, count, all_of_it in zip(ask.texts, kept, counts, strict=True)

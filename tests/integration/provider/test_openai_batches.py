@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import openai
@@ -13,26 +12,13 @@ import pytest
 from openai.types import Batch
 
 from headwater.rehearsal.record import digest_of
+from tests.integration.provider.conftest import Connect
 from tests.provider.provider import Provider
 
 Start = Callable[..., Provider]
-Connect = Callable[..., openai.OpenAI]
 MODEL = "fake-embedding"
 CALLS = [["red fish", "blue fish"], ["a lighthouse"], ["tea with milk"], ["tea", "coffee"]]
 QUICK = {"seconds": 0.2}
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make clients: `connect(provider, **what the client takes)`. They go by no proxy and never retry."""
-    with ExitStack() as made:
-
-        def client(provider: Provider, **more: Any) -> openai.OpenAI:
-            options = {"api_key": "sesame", "max_retries": 0, **more}
-            http = openai.DefaultHttpxClient(trust_env=False)
-            return made.enter_context(openai.OpenAI(base_url=f"{provider.url}/v1", http_client=http, **options))
-
-        yield client
 
 
 def jsonl(calls: Sequence[Sequence[str]], **more: Any) -> bytes:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,25 +11,12 @@ import openai
 import pytest
 
 from headwater.rehearsal.record import digest_of
+from tests.integration.provider.conftest import Connect
 from tests.provider.provider import Provider
 
 Start = Callable[..., Provider]
-Connect = Callable[..., openai.OpenAI]
 MODEL = "fake-embedding"
 TEXTS = ["red fish", "blue fish", "a lighthouse"]
-
-
-@pytest.fixture
-def connect() -> Iterator[Connect]:
-    """Make clients: `connect(provider, **what the client takes)`. They go by no proxy, and retry only if told to."""
-    with ExitStack() as made:
-
-        def client(provider: Provider, **more: Any) -> openai.OpenAI:
-            options = {"api_key": "sesame", "max_retries": 0, **more}
-            http = openai.DefaultHttpxClient(trust_env=False)
-            return made.enter_context(openai.OpenAI(base_url=f"{provider.url}/v1", http_client=http, **options))
-
-        yield client
 
 
 def statuses(provider: Provider) -> list[int | None]:
