@@ -83,7 +83,7 @@ async def _synchronise(site: Site, stream: str, patience: Patience) -> None:
         return
     await site.journal.prepare()
     with site.journal.lock():
-        await Feed(source, patience, site.clock, unheard, rescan_s=0.0).synchronise(whole=True)
+        await Feed(source, patience, site.clock, unheard, rescan_s=0.0).synchronise()
 
 
 async def _work(site: Site, prefetcher: Prefetcher, patience: Patience, every_s: float, *, once: bool) -> Turn:

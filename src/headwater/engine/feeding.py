@@ -36,21 +36,25 @@ class Feed:
         self._took_s = 0.0
 
     async def follow(self) -> None:
-        """Look again and again, until cancelled: after a hint, or what was in motion, soon; else every `rescan_s`."""
+        """Look again and again, until cancelled: after a hint, or what was in motion, soon; else every `rescan_s`.
+
+        Raise what the source raises.
+        """
         while self._source is not None:
-            await self._rest(self._source)
             await self._look(self._source)
+            await self._rest(self._source)
         await asyncio.Event().wait()
 
-    async def synchronise(self, *, whole: bool) -> None:
-        """Look once; with `whole`, until nothing is read and nothing in motion. What is in motion is not waited for for
-        ever. Raise what the source raises.
+    async def synchronise(self) -> None:
+        """Look until nothing is read and nothing in motion, but do not wait for ever for what is in motion.
+
+        Raise what the source raises.
         """
         if self._source is None:
             return
         await self._look(self._source)
         passes = 0
-        while whole and (self._reading or (self._again_s is not None and passes < MOTION_PASSES)):
+        while self._reading or (self._again_s is not None and passes < MOTION_PASSES):
             if self._reading:
                 await self._rest(self._source)
             else:

@@ -165,10 +165,7 @@ class StreamWorker:
         intake = Intake(reader, ports.history, starts, opening.epochs[-1], self._machine.clock)
         loop = self._loop(intake, opening, recipe, WatchedGateway(ports, self.patience, witness))
         self._machine.emit(Event.STREAM_STARTED, {"stream": ports.name, "epoch": opening.epochs[-1].number})
-        await self._feed.synchronise(whole=once)
-        watermarks = await self.patience.call(ports.history.watermarks)
-        goal = {partition: marks.high for partition, marks in watermarks.items()} if once else None
-        return await self._attend(loop, intake, opening.epochs, goal, witness)
+        return await self._attend(loop, intake, opening.epochs, witness, once=once)
 
     def _addressed(self, error: HeadwaterError) -> HeadwaterError:
         """Put the stream's name into a cure: what decides does not know it, and a reader wants a command to copy."""
@@ -205,16 +202,17 @@ class StreamWorker:
         loop: Loop,
         intake: Intake,
         epochs: tuple[Epoch, ...],
-        goal: Mapping[int, int] | None,
         witness: ModelWitness,
+        *,
+        once: bool,
     ) -> Ended:
         """Run the loop; beside it watch the model, the source, the commands and the dead letters to be retried."""
         name = self._ports.name
-        control = asyncio.ensure_future(self._control(loop, intake, epochs, goal))
-        rescan = asyncio.ensure_future(self._feed.follow())
+        control = asyncio.ensure_future(self._control(loop, intake, epochs, once=once))
+        feeding = asyncio.ensure_future(self._feed_once(loop, epochs) if once else self._feed.follow())
         running = asyncio.ensure_future(loop.run())
         watching = asyncio.ensure_future(witness.watch(self._machine.witness_s, self._machine.clock))
-        beside: tuple[asyncio.Future[Any], ...] = (rescan, control)
+        beside: tuple[asyncio.Future[Any], ...] = (feeding, control)
         try:
             await asyncio.wait({*beside, running, watching}, return_when=asyncio.FIRST_COMPLETED)
             if watching.done():
@@ -243,9 +241,20 @@ class StreamWorker:
                 task.cancel()
             await asyncio.gather(*beside, running, watching, return_exceptions=True)
 
-    async def _control(
-        self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...], goal: Mapping[int, int] | None
-    ) -> str:
+    async def _feed_once(self, loop: Loop, epochs: tuple[Epoch, ...]) -> None:
+        """Let the loop end with what the log holds when all of the source is in it, and with the letters to retry.
+
+        Never returns: the loop ends by itself.
+        """
+        await self._feed.synchronise()
+        watermarks = await self.patience.call(self._ports.history.watermarks)
+        # There may be no other worker: it takes every letter.
+        while not await self._retake(loop, epochs, every=True) and not self._stop.is_set():
+            await self._rest(self._machine.control_s)
+        loop.aim({partition: marks.high for partition, marks in watermarks.items()})
+        await asyncio.Event().wait()
+
+    async def _control(self, loop: Loop, intake: Intake, epochs: tuple[Epoch, ...], *, once: bool) -> str:
         """Return when the stream is to end: the reason if it was paused, else empty."""
         ports, machine = self._ports, self._machine
         due_s = machine.clock.monotonic()
@@ -257,9 +266,8 @@ class StreamWorker:
                 due_s = machine.clock.monotonic() + min(
                     machine.look_s, machine.look_s if life_s is None else life_s / 4
                 )
-            # With a goal there may be no other worker: it takes every letter. Else each takes those of its partitions.
-            if await self._retake(loop, epochs, every=goal is not None) and goal is not None:
-                loop.aim(goal)
+            if not once:
+                await self._retake(loop, epochs, every=False)
             await self._rest(machine.control_s)
             state = await self.patience.call(lambda: ports.registry.read(ports.name))
             if state.paused:

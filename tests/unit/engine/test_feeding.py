@@ -44,7 +44,7 @@ def told(*passes: int | str) -> list[tuple[Event, dict[str, Any]]]:
 
     async def go() -> None:
         for _ in passes:
-            await feed.synchronise(whole=False)
+            await feed.synchronise()
 
     asyncio.run(go())
     return events
@@ -107,16 +107,21 @@ class Moving:
         return
 
 
-def followed(for_s: float, *, whole: bool | None = None, **moving: Any) -> list[float]:
-    """When the passes began, in seconds from the start of following, or of looking once."""
+def looked(**moving: Any) -> list[float]:
+    """When the passes of looking once began, in seconds from its start."""
+    return followed(None, **moving)
+
+
+def followed(for_s: float | None, **moving: Any) -> list[float]:
+    """When the passes began, in seconds from the start of following for so long."""
 
     async def go() -> list[float]:
         clock = SimulatedClock()
         source = Moving(clock, **moving)
         patience = Patience(clock, SystemDice(), lambda outage, dependency: None)
         feed = Feed(source, patience, clock, lambda event, fields: None, 10.0)
-        if whole is not None:
-            await feed.synchronise(whole=whole)
+        if for_s is None:
+            await feed.synchronise()
             return source.passes
         following = asyncio.ensure_future(feed.follow())
         await clock.sleep(for_s)
@@ -128,15 +133,15 @@ def followed(for_s: float, *, whole: bool | None = None, **moving: Any) -> list[
 
 
 def test_without_hints_it_looks_every_so_often() -> None:
-    assert followed(35) == [10, 20, 30]
+    assert followed(35) == [0, 10, 20, 30]
 
 
 def test_a_hint_is_followed_soon_and_many_are_one() -> None:
-    assert followed(25, hints=[3, 3.01, 3.05, 3.09]) == [3.1, 13.1, 23.1]
+    assert followed(25, hints=[3, 3.01, 3.05, 3.09]) == [0, 3.1, 13.1, 23.1]
 
 
 def test_what_is_hinted_during_a_pass_is_looked_at_after_it() -> None:
-    assert followed(8, hints=[3, 3.5], takes_s=1.0) == [3.1, 5.1]
+    assert followed(7, hints=[3, 4.5], takes_s=1.0) == [0, 4, 6]
 
 
 def test_half_of_the_time_stays_free_however_many_hints_come() -> None:
@@ -145,21 +150,19 @@ def test_half_of_the_time_stays_free_however_many_hints_come() -> None:
 
 
 def test_what_was_in_motion_is_looked_at_again_when_it_may_be_still() -> None:
-    assert followed(25, again_s=[0.5, 0.3]) == [10, 10.5, 10.8, 20.8]
+    assert followed(25, again_s=[0.5, 0.3]) == [0, 0.5, 0.8, 10.8, 20.8]
 
 
 def test_looking_once_waits_for_what_is_in_motion_but_not_for_ever() -> None:
-    assert followed(0, whole=True, again_s=[0.5, 0.3]) == [0, 0.5, 0.8]
-    assert followed(0, whole=False, again_s=[0.5, 0.3]) == [0]
-    assert len(followed(0, whole=True, again_s=[0.5] * 1000)) == MOTION_PASSES + 1
+    assert looked(again_s=[0.5, 0.3]) == [0, 0.5, 0.8]
+    assert len(looked(again_s=[0.5] * 1000)) == MOTION_PASSES + 1
 
 
 def test_looking_once_waits_for_what_is_read_however_long() -> None:
-    passes = followed(0, whole=True, hints=[3], reading=[2] + [1] * 2 * MOTION_PASSES)
+    passes = looked(hints=[3], reading=[2] + [1] * 2 * MOTION_PASSES)
     assert passes[:3] == [0, 3.1, 13.1]
     assert len(passes) == 2 * MOTION_PASSES + 2
-    assert followed(0, whole=False, reading=[2]) == [0]
 
 
 def test_what_is_in_motion_beside_what_is_read_is_looked_at_soon() -> None:
-    assert followed(0, whole=True, again_s=[0.5, 0.3], reading=[1, 1, 1]) == [0, 0.5, 0.8, 10.8]
+    assert looked(again_s=[0.5, 0.3], reading=[1, 1, 1]) == [0, 0.5, 0.8, 10.8]
