@@ -170,17 +170,18 @@ class World:
 
     async def work(self, fault: Fault, *, once: bool = True, source: bool = True) -> Ended:
         """Run a worker with this fault."""
-        ports, close = self._ports(fault, source)
-        ended = await StreamWorker(ports, self._machine()).run(once=once)
+        ports, close = self.ports(fault, source)
+        ended = await StreamWorker(ports, self.machine()).run(once=once)
         for port in close:
             await port.close()
         return ended
 
     def worker(self) -> StreamWorker:
         """Return a worker to be run beside others. It is not closed."""
-        return StreamWorker(self._ports(Fault(), True)[0], self._machine())
+        return StreamWorker(self.ports(Fault(), True)[0], self.machine())
 
-    def _ports(self, fault: Fault, source: bool) -> tuple[StreamPorts, list[Any]]:
+    def ports(self, fault: Fault, source: bool) -> tuple[StreamPorts, list[Any]]:
+        """Return what a worker works with, and all of that which is to be closed."""
         log, adapters = self.adapters.log, self.adapters
         made = {
             "history": Failing(log.history(STREAM, GROUP, PARTITIONS), "LogHistory", fault),
@@ -208,7 +209,8 @@ class World:
     def _recipe(self, number: int) -> Any:
         return recipe(number, self.model)
 
-    def _machine(self) -> Machine:
+    def machine(self) -> Machine:
+        """Return the machine that a worker runs on."""
         return Machine(
             clock=self.adapters.clock,
             dice=SeededDice(1),
