@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.doctor.faults import FAULTS
-from headwater.observability.findings import Severity
+from headwater.observability.findings import Finding, Severity
 from headwater.settings.templates import template
 from tests.integration.cli.process import Cli
 from tests.integration.doctor.ground import Ground
@@ -70,9 +71,16 @@ def test_it_is_found_alone_and_mended_as_told(name: str, ground: Ground) -> None
     assert finding.severity is FAULTS[check].severity
     assert finding.why
     assert finding.next
+    _told_in_full(finding)
     if mend is not None:
         mend(finding)
         assert ground.findings() == []
+
+
+def _told_in_full(finding: Finding) -> None:
+    """What stands in braces is an example of settings, and no place that was left without its fact."""
+    told = f"{finding.what} {finding.why} {finding.next}"
+    assert not re.search(r"(?<!\$)\{\w+\}", told), told
 
 
 def test_a_sound_folder_has_no_finding(ground: Ground) -> None:
