@@ -442,7 +442,7 @@ nothing more is embedded until the next {period}; removals go on
 Raise `budget: {{hard: ...}}` of the account, or wait
 
 payload-absent
-`{path}`, from which the payload field `{field}` is filled, is not in the newest {looked}
+`{path}`, from which the payload field `{field}` is filled, is in none of the newest documents ({looked} looked at)
 no hit of a document without it has the field; {fate}
 Let `payload: {{{field}: ...}}` of {subject} name a field that the documents have, or remove it
 """,

@@ -103,7 +103,7 @@ def _payload(found: FoundStream) -> Iterator[Finding]:
         if not any(_has(body, setting.from_) for body in found.bodies):
             lost = "as it is required, each such document is a dead letter"
             fate = lost if setting.required else "a search that is limited by it finds none of them"
-            looked = counted(len(found.bodies), "document")
+            looked = len(found.bodies)
             yield fault("payload-absent").found(found.name, looked=looked, path=setting.from_, field=name, fate=fate)
 
 

@@ -16,6 +16,7 @@ class Unawaited(ThreadPoolExecutor):
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
+        future.set_running_or_notify_cancel()  # from here on nobody can take it back
         Thread(target=_work, args=(future, partial(fn, *args, **kwargs)), name="look", daemon=True).start()
         return future
 

@@ -131,9 +131,9 @@ def test_what_a_model_has_room_for(overlap: int, told: str) -> None:
 
 
 def test_no_place_is_left_without_its_fact() -> None:
-    finding = FAULTS["payload-absent"].found("s", path="a.b", field="a", looked="1 document", fate="; it is dead")
-    assert finding.why.endswith("finds one; it is dead")
-    assert not re.search(r"(?<!\$)\{\w+\}", reference())
+    finding = FAULTS["payload-absent"].found("s", path="a.b", field="a", looked=1, fate="it is dead")
+    assert finding.why.endswith("the field; it is dead")
+    assert not re.search(r"(?<!\$)\{[a-z_]+\}", reference())
 
 
 @pytest.mark.parametrize(
