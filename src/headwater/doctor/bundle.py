@@ -50,7 +50,7 @@ def _configuration(config: Path) -> object:
         found = values(*read(config, os.environ), os.environ)
     except ConfigurationErrors:
         root = look_at_text(config).root
-        return None if root is None else without_secrets(Settings, root, config.absolute().parent)
+        return None if root is None else without_secrets(Settings, root, {"folder": config.absolute().parent})
     return nested([replace(it, value=" and ".join(it.variables)) if it.variables else it for it in found])
 
 

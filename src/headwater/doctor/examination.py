@@ -126,7 +126,6 @@ class _Examiner:
         self._ways = ways
         self._out = examination
         self._reads = readings(site.settings)
-        self._answering: set[str] = set()
 
     async def run(self) -> None:
         """Look at what is independent of each other, then at what lies behind it."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any
 
 from msgspec.structs import replace
@@ -24,6 +23,8 @@ from headwater.settings.outline import Key, keys, keys_at
 from headwater.settings.schema import Settings
 from headwater.settings.values import Section
 from headwater.sources.selecting import Choice
+
+_Context = Mapping[str, object]
 
 _OTHERS = 0o044
 _NOT_SHOWN = "(not shown)"
@@ -105,8 +106,8 @@ def literal_secrets(node: Node, location: tuple[str, ...] = ()) -> Iterator[str]
             yield from literal_secrets(value, place)
 
 
-def without_secrets(section: type[Section], node: Node, folder: Path) -> object:
-    """Return what a section of a file in `folder` that cannot be used says, as plain values.
+def without_secrets(section: type[Section], node: Node, context: _Context) -> object:
+    """Return what a section of a file that cannot be used says, as plain values. `context` is the schema's.
 
     What is shown is only what is valid by itself under a key that holds no secret, without the marks that set off
     passwords in a URL: a secret in a wrong place is not known as one.
@@ -115,27 +116,27 @@ def without_secrets(section: type[Section], node: Node, folder: Path) -> object:
         return _NOT_SHOWN
     known = keys(section)
     return {
-        name: _shown(known[name], value, folder) if name in known else "(an unknown key: not shown)"
+        name: _shown(known[name], value, context) if name in known else "(an unknown key: not shown)"
         for name, (_, value) in node.entries.items()
     }
 
 
-def _shown(key: Key, node: Node, folder: Path) -> object:
+def _shown(key: Key, node: Node, context: _Context) -> object:
     if key.secret:
         return "(a secret: not shown)"
     if key.section is not None and isinstance(node, Tree):
         if not key.named:
-            return without_secrets(key.section, node, folder)
+            return without_secrets(key.section, node, context)
         inner = key.section
         return {
-            name: without_secrets(inner, it, folder) if isinstance(it, Tree) else _plain(inner, it, folder)
+            name: without_secrets(inner, it, context) if isinstance(it, Tree) else _plain(inner, it, context)
             for name, (_, it) in node.entries.items()
         }
     kind, rules = key.info.annotation, key.info.metadata
-    return _plain(Annotated[kind, *rules] if rules else kind, node, folder)
+    return _plain(Annotated[kind, *rules] if rules else kind, node, context)
 
 
-def _plain(kind: Any, node: Node, folder: Path) -> object:
+def _plain(kind: Any, node: Node, context: _Context) -> object:
     """Return a scalar, or a list of some, that is valid as it stands."""
     scalars = node.items if isinstance(node, Sequence) else [node]
     texts = [it.text for it in scalars if isinstance(it, Scalar)]
@@ -146,7 +147,7 @@ def _plain(kind: Any, node: Node, folder: Path) -> object:
     try:
         values = [scalar(it, {}) for it in scalars if isinstance(it, Scalar)]
         value = tuple(values) if isinstance(node, Sequence) else values[0]
-        TypeAdapter(kind).validate_python(value, strict=True, context={"folder": folder})
+        TypeAdapter(kind).validate_python(value, strict=True, context=context)
     except (Unfit, ValidationError):
         return _NOT_SHOWN
     return value

@@ -16,13 +16,10 @@ from zipfile import ZipFile
 import pytest
 
 from headwater.cli.doctor import ways
-from headwater.clock import SystemClock
 from headwater.doctor import examination
 from headwater.doctor.bundle import write_bundle
 from headwater.doctor.examination import Examination, examine
 from headwater.doctor.faults import Group
-from headwater.doctor.files import NamedFile
-from headwater.doctor.files_look import look_at_file
 from headwater.errors import Halt, Retry
 from headwater.observability.findings import Severity, in_order
 from headwater.settings.templates import template
@@ -336,15 +333,6 @@ def test_files_in_another_case_that_are_left_out(cli: Cli) -> None:
     cli.write("docs/OLD.MD", "old")
     cli.write("headwater.yaml", template().replace("exclude: []", "include: ['**/*.md']\n      exclude: [OLD.MD]"))
     _sound(cli)
-
-
-def test_a_folder_that_went_is_not_a_private_one(cli: Cli, tmp_path: Path) -> None:
-    cli("run", "--once")
-    (tmp_path / "headwater.db").chmod(0o644)
-    (tmp_path / "docs").rename(tmp_path / "away")
-    found = look_at_file(NamedFile(str(tmp_path / "headwater.db"), str(tmp_path), ("index",), "index"), SystemClock())
-    assert found.mode & 0o004
-    assert "data-open" not in {it.check for it in _examined(cli).findings}
 
 
 def test_documents_that_the_filter_leaves_out_need_no_payload(cli: Cli) -> None:

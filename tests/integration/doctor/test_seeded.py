@@ -90,6 +90,13 @@ def test_a_sound_folder_has_no_finding(ground: Ground) -> None:
     assert {it.severity for it in ground.examine().findings} == {Severity.OK}
 
 
+def test_a_folder_that_went_is_not_one_that_others_may_not_read(ground: Ground) -> None:
+    ground.loaded()
+    (ground.folder / "headwater.db").chmod(0o644)
+    (ground.folder / "docs").rename(ground.folder / "away")
+    assert [it.check for it in ground.findings()] == ["source-missing"]
+
+
 def test_every_fault_is_seeded_or_judged_without_a_folder() -> None:
     seeded = {check for check, _ in SEEDS.values()}
     assert seeded | _PURELY == set(FAULTS)

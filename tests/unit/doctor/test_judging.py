@@ -215,7 +215,7 @@ streams:
 def test_no_secret_is_left_in_what_is_shown_of_a_configuration() -> None:
     root = Parsing("a.yaml").read(CONFIGURATION)
     assert root is not None
-    shown = str(without_secrets(Settings, root, Path("/")))
+    shown = str(without_secrets(Settings, root, {"folder": Path("/")}))
     assert "hunter2" not in shown
     for kept in ("kafka://b:9092", "PLAIN", "./docs", "**/*.md", "openai/x"):
         assert kept in shown
