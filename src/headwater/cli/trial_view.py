@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.cli.output import counted, say, styled
+from headwater.cli.output import say, styled
+from headwater.observability.findings import counted
 
 _BOLD, _DIM, _RED, _CYAN = "1", "2", "31", "36"
 
