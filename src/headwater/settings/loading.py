@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from headwater.errors import Misconfigured
-from headwater.settings.explaining import Explanation, Location, path_of
+from headwater.settings.explaining import Explanation, path_of
 from headwater.settings.failures import ConfigurationErrors, Unfit
 from headwater.settings.interpolation import FromEnvironment, interpolated
-from headwater.settings.nodes import ROOT, Mapping, Node, Parsing, Scalar, Sequence
+from headwater.settings.nodes import ROOT, Location, Mapping, Node, Parsing, Scalar, Sequence
 from headwater.settings.schema import Settings
 
 FILE_BYTES_MAX = 1 << 20
@@ -33,7 +33,7 @@ def read(path: Path, environment: Environment[str, str]) -> tuple[Settings, Node
     file = str(path)
     try:
         text = _text(path)
-        parsing = Parsing(file)
+        parsing = Parsing(file, path_of)
         root = parsing.read(text)
         if root is None:
             raise _without_place(file, "a configuration", "an empty file", "`headwater init` writes one to begin with")
