@@ -100,7 +100,7 @@ def scalar(node: Scalar, environment: Environment[str, str]) -> object:
     text = interpolated(node.text, environment)
     if isinstance(text, FromEnvironment) or not node.plain:
         return _unicode(text)
-    return _resolved(_unicode(text))
+    return meant(_unicode(text))
 
 
 def _unicode(text: str) -> str:
@@ -111,7 +111,7 @@ def _unicode(text: str) -> str:
     return text
 
 
-def _resolved(text: str) -> object:
+def meant(text: str) -> object:
     """Tell what a scalar without quotes means."""
     if text in {"", "~", "null"}:
         raise Unfit("a value", "leave the key out to have its default", got="nothing")

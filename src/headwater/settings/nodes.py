@@ -25,6 +25,9 @@ ALIASES_MAX = 200
 
 ROOT = "the file"
 
+#: What a stream may be called. All that completes names or prints them relies on it.
+STREAM_NAME = "[a-z][a-z0-9_-]{0,62}"
+
 
 @dataclass(frozen=True)
 class Place:
@@ -215,7 +218,7 @@ class Parsing:
         mark = error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         problem = re.sub(r"\s+", " ", str(error.problem or error.context or "unknown"))
-        problem = problem.partition("tag handle")[0] + "tag handle" if "tag handle" in problem else problem
+        problem = re.sub("(?<=tag handle).*", "", problem)  # it may begin a password
         around = "".join(text.splitlines(keepends=True)[max(0, place.line - 2) : place.line])
         hint = "inside braces or brackets, put ${env:NAME} in quotes" if "${" in around else None
         return self._error(place, (), "YAML", f"a syntax error: {problem[:100]}", hint)
