@@ -7,6 +7,7 @@ Whatever is wrong with it, there is just nothing to complete.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import typer
@@ -18,8 +19,11 @@ _BYTES_MAX = 1 << 20
 
 
 def stream_names(context: typer.Context) -> list[str]:
-    """Return the names of the streams; typer picks those that begin as what was typed."""
-    from headwater.settings.nodes import Mapping, Parsing
+    """Return the names of the streams; typer picks those that begin as what was typed.
+
+    Nothing else that stands there comes out: zsh evaluates what it is given.
+    """
+    from headwater.settings.nodes import STREAM_NAME, Mapping, Parsing
 
     try:
         path = _config(context)
@@ -30,7 +34,8 @@ def stream_names(context: typer.Context) -> list[str]:
         return []
     entry = root.entries.get("streams") if isinstance(root, Mapping) else None
     streams = entry[1] if entry else None
-    return list(streams.entries) if isinstance(streams, Mapping) else []
+    names = streams.entries if isinstance(streams, Mapping) else ()
+    return [name for name in names if re.fullmatch(STREAM_NAME, name)]
 
 
 def _config(context: typer.Context) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -83,27 +85,43 @@ def init(
     _write(folder, which)
     tell("next:")
     if folder != Path():
-        say(f"cd {shlex.quote(str(folder))}")
+        ends = "-- " if str(folder).startswith("-") else ""
+        say(f"cd {ends}{shlex.quote(str(folder))}")
     for step in _ABOUT[which][1]:
         say(step)
 
 
 def _write(folder: Path, which: Template) -> None:
+    """Write all of it, or nothing: what is there already is not touched, and what failed half-way is taken back."""
     from headwater.settings.json_schema import FILE_NAME, text
 
-    config, docs = folder / DEFAULT_CONFIG, folder / "docs"
-    if config.exists():
-        raise Failure(f"{config} exists already: nothing was changed. Remove it first, or name another folder")
+    files = {folder / DEFAULT_CONFIG: template(which), folder / FILE_NAME: text()}
+    there = [str(path) for path in files if os.path.lexists(path)]
+    if there:
+        raise Failure(
+            f"{' and '.join(there)}: already there, nothing was changed. Remove it first, or name another folder"
+        )
+    docs = folder / "docs"
+    if which in _OF_A_FOLDER and not docs.is_dir():
+        files = {docs / "welcome.md": _EXAMPLE, **files}
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if which in _OF_A_FOLDER and not docs.exists():
-            docs.mkdir()
-            (docs / "welcome.md").write_text(_EXAMPLE, encoding="utf-8")
-            tell(f"wrote {docs / 'welcome.md'}")
-        with config.open("x", encoding="utf-8") as file:
-            file.write(template(which))
-        tell(f"wrote {config}")
-        (folder / FILE_NAME).write_text(text(), encoding="utf-8")
-        tell(f"wrote {folder / FILE_NAME}")
+        with ExitStack() as undo:
+            for path, content in files.items():
+                _make(path.parent, undo)
+                with path.open("x", encoding="utf-8") as file:
+                    undo.callback(path.unlink)
+                    file.write(content)
+            undo.pop_all()
     except OSError as error:
-        raise Failure(f"{folder}: {error.strerror or error}. Check the path and its permissions") from error
+        cause = f"{error.filename or folder}: {error.strerror or error}"
+        raise Failure(f"{cause}. Nothing was changed: check the path and its permissions") from error
+    for path in files:
+        tell(f"wrote {path}")
+
+
+def _make(folder: Path, undo: ExitStack) -> None:
+    """Make a folder with all above it."""
+    if not folder.is_dir():
+        _make(folder.parent, undo)
+        folder.mkdir()
+        undo.callback(folder.rmdir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,8 +13,10 @@ import msgspec
 
 from headwater.cli.failures import Failure
 
-#: What a document or a file name could steer a terminal with.
-_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}")
+#: Bytes of a file name that are no text.
+_NO_TEXT = dict.fromkeys(range(0xD800, 0xE000), "\N{REPLACEMENT CHARACTER}")
+#: What a document or a file name could steer a terminal with, or what no terminal takes.
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], "\N{REPLACEMENT CHARACTER}") | _NO_TEXT
 
 
 def printable(line: str) -> str:
@@ -57,9 +60,13 @@ def rough(seconds: float) -> str:
 
 
 def write_json(value: Mapping[str, Any]) -> None:
-    """Write one JSON document on one line."""
+    """Write one JSON document on one line. What is no text in a file's name is replaced: JSON has no bytes."""
+    try:
+        document = msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        document = json.dumps(msgspec.to_builtins(value), ensure_ascii=False).translate(_NO_TEXT).encode()
     with _stdout():
-        sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")
+        sys.stdout.buffer.write(document + b"\n")
 
 
 def flush() -> None:

@@ -42,6 +42,19 @@ def lines(name: str, shape: dict[str, Any]) -> Iterator[str]:
     yield _line("dead letters", f"{open_count}" + (f" (`headwater dead list {name}` shows them)" if open_count else ""))
 
 
+def brief(name: str, shape: dict[str, Any]) -> str:
+    """Return a stream in one line, what a person must see first."""
+    letters = shape["dead_letters"]["open"] + shape["dead_letters"]["retrying"]
+    told = [
+        *(["cannot go on"] if shape["obstacle"] else []),
+        *(["paused"] if shape["paused"] else []),
+        "running" if shape["worker"]["running"] else "not running",
+        f"{counted(shape['lag']['records'], 'change')} behind",
+        *([counted(letters, "dead letter")] if letters else []),
+    ]
+    return f"{name}: {', '.join(told)}"
+
+
 def _priced(cost: dict[str, Any]) -> str:
     lanes = ", ".join(f"{lane} {_usd(cost[f'{lane}_usd'])}" for lane in ("live", "replay", "batch"))
     prices = f"{cost['price_usd_per_million']:.10g} USD a million tokens"

@@ -12,10 +12,8 @@ from headwater.errors import Misconfigured
 from headwater.settings.coming import coming_key, coming_value
 from headwater.settings.failures import listed, nearest, shown
 from headwater.settings.interpolation import FromEnvironment
-from headwater.settings.nodes import ROOT, Mapping, Node, Place, Sequence, dotted
-from headwater.settings.outline import keys_at
-
-Location = tuple[str | int, ...]
+from headwater.settings.nodes import ROOT, Location, Mapping, Node, Place, Sequence
+from headwater.settings.outline import has_keys, keys_at
 
 _EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
     "string_type": lambda _: "a text",
@@ -35,6 +33,11 @@ _EXPECTED: dict[str, Callable[[dict[str, Any]], str]] = {
     "literal_error": lambda context: listed(_choices(context)),
     "unfit": lambda context: str(context["expected"]),
 }
+
+#: What people put before a secret in a longer text: `password=`, `"api-key": `, `Bearer `.
+_CREDENTIAL = re.compile(
+    r"""(?is)((?:passw|passphrase|pwd|secret|token|credential|key)[\w.-]*["']?\s*[=:]|\b(?:authorization|bearer)\b).*"""
+)
 
 
 class Explanation:
@@ -92,7 +95,10 @@ class Explanation:
             return self._made(location, expected, _got(value), later, code="not-yet")
         # A hint may quote numbers of the section: with one of them from the environment, better none.
         hint = None if _holds_environment(value) else _hint(kind, context, value)
-        got = "a secret, which is not shown" if _is_secret(location, value) else _got(value)
+        if _is_secret(location, value):
+            got = "a secret, which is not shown"
+        else:
+            got = _kind_of(value) if expected == "a mapping" else _got(value)
         return self._made(location, expected, got, hint)
 
     def _made(
@@ -110,10 +116,20 @@ class Explanation:
 
 
 def path_of(location: Location) -> str:
-    """Write a location as people do: `streams.articles.source.include[0]`."""
+    """Write a location as people do: `streams.articles.source.include[0]`.
+
+    It ends where the schema has no more keys: a secret in braces, `key: {SECRET}`, is a key itself.
+    """
     path = ""
-    for part in location:
-        path = f"{path}[{part}]" if isinstance(part, int) else dotted(path, part)
+    for depth, part in enumerate(location):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif has_keys(_names(location[:depth])):
+            # Shortened: a hostile key must not fill the screen.
+            name = part if re.fullmatch(r"[\w./*-]{1,64}", part) else shown(part)
+            path = f"{path}.{name}" if path else name
+        else:
+            break
     return path or ROOT
 
 
@@ -163,15 +179,23 @@ def _names(location: Location) -> tuple[str, ...]:
     return tuple(map(str, location))
 
 
+def _kind_of(value: object) -> str:
+    """Say what was found where a section belongs: people put there the secret alone that is to stand in it."""
+    if isinstance(value, FromEnvironment | bool):
+        return _got(value)
+    return "a text" if isinstance(value, str) else "a number" if isinstance(value, int | float) else shown(value)
+
+
 def _got(value: object) -> str:
-    """Say what was found, without any value that came from the environment, and without credentials in a URL."""
+    """Say what was found, without any value that came from the environment, and without credentials."""
     if isinstance(value, FromEnvironment):
         return f"the value of {value.references}"
     if isinstance(value, str) and "@" in value:  # people put passwords before it
         scheme = re.match("([a-z]{1,16})://", value)
         return f"a URL of {shown(scheme[1])} with credentials" if scheme else "a text with @, which is not shown"
-    if isinstance(value, str) and "://" in value:
-        return shown(re.sub(r"[?#].*", "?…", value, flags=re.DOTALL))
+    if isinstance(value, str):
+        value = _CREDENTIAL.sub(r"\1…", value)
+        return shown(re.sub(r"[?#].*", "?…", value, flags=re.DOTALL) if "://" in value else value)
     return shown(value)
 
 

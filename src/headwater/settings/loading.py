@@ -10,10 +10,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from headwater.errors import Misconfigured
-from headwater.settings.explaining import Explanation, Location, path_of
+from headwater.settings.explaining import Explanation, path_of
 from headwater.settings.failures import ConfigurationErrors, Unfit
 from headwater.settings.interpolation import FromEnvironment, interpolated
-from headwater.settings.nodes import ROOT, Mapping, Node, Parsing, Scalar, Sequence
+from headwater.settings.nodes import ROOT, Location, Mapping, Node, Parsing, Scalar, Sequence
 from headwater.settings.schema import Settings
 
 FILE_BYTES_MAX = 1 << 20
@@ -33,7 +33,7 @@ def read(path: Path, environment: Environment[str, str]) -> tuple[Settings, Node
     file = str(path)
     try:
         text = _text(path)
-        parsing = Parsing(file)
+        parsing = Parsing(file, path_of)
         root = parsing.read(text)
         if root is None:
             raise _without_place(file, "a configuration", "an empty file", "`headwater init` writes one to begin with")
@@ -100,7 +100,7 @@ def scalar(node: Scalar, environment: Environment[str, str]) -> object:
     text = interpolated(node.text, environment)
     if isinstance(text, FromEnvironment) or not node.plain:
         return _unicode(text)
-    return _resolved(_unicode(text))
+    return meant(_unicode(text))
 
 
 def _unicode(text: str) -> str:
@@ -111,7 +111,7 @@ def _unicode(text: str) -> str:
     return text
 
 
-def _resolved(text: str) -> object:
+def meant(text: str) -> object:
     """Tell what a scalar without quotes means."""
     if text in {"", "~", "null"}:
         raise Unfit("a value", "leave the key out to have its default", got="nothing")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from headwater.settings.interpolation import FromEnvironment
 from headwater.settings.kafka import KafkaLog
-from headwater.settings.loading import scalar
+from headwater.settings.loading import meant, scalar
 from headwater.settings.nodes import Mapping as Keyed
 from headwater.settings.nodes import Node, Place, Scalar, Sequence
 from headwater.settings.outline import Key, keys
@@ -22,7 +22,7 @@ HIDDEN = "********"
 
 Plain = str | int | float | bool | list["Plain"]
 
-_BARE = re.compile(r"[A-Za-z./][A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9]+(\.[0-9]+)?[A-Za-z]+")
+_BARE = re.compile(r"(?:[A-Za-z]|\.{0,2}/)[A-Za-z0-9_./@-]*(:[A-Za-z0-9_./@-]+)*|[0-9]+(\.[0-9]+)?[A-Za-z]+")
 _WORDS = frozenset({"true", "false", "null"})
 _LOGIN = re.compile(r"(?<=://)[^/@]*@")
 
@@ -80,7 +80,9 @@ class _Walk:
         if key.secret:
             shown: Plain = HIDDEN
         elif isinstance(node, Scalar):
-            shown = _plain(read[0])
+            # The environment gives texts: `watch: ${env:X}` stands for true itself, not for "true".
+            text = isinstance(read[0], str) and isinstance(held, int | float)
+            shown = _plain(meant(str(read[0])) if text else read[0])
         else:
             shown = [_plain(it) for it in read] if isinstance(node, Sequence) else _plain(held)
         return Value(path, shown, node.place, tuple(variables))

@@ -39,6 +39,17 @@ def keys(section: type[Section]) -> dict[str, Key]:
 
 def keys_at(place: tuple[str, ...]) -> dict[str, Key]:
     """Return the valid keys of the mapping at a place, or none where the place is no section."""
+    section, names_follow = _at(place)
+    return keys(section) if section and not names_follow else {}
+
+
+def has_keys(place: tuple[str, ...]) -> bool:
+    """Tell whether the place is a section, or sections under names that the user chooses."""
+    return _at(place)[0] is not None
+
+
+def _at(place: tuple[str, ...]) -> tuple[type[Section] | None, bool]:
+    """Return the section at a place, and whether it is one under each of the user's names."""
     section: type[Section] | None = Settings
     names_follow = False
     for part in place:
@@ -47,7 +58,7 @@ def keys_at(place: tuple[str, ...]) -> dict[str, Key]:
             continue
         key = keys(section).get(part) if section else None
         section, names_follow = (key.section, key.named) if key else (None, False)
-    return keys(section) if section and not names_follow else {}
+    return section, names_follow
 
 
 def _keys(section: type[Section]) -> Iterator[Key]:

@@ -138,7 +138,11 @@ class SourceSettings(Section):
 class ChunkSettings(Section):
     """How a document is cut, in characters."""
 
-    size: Whole = Field(default=800, description="The length that chunks aim at, in characters.")
+    size: Whole = Field(
+        default=800,
+        description="The length that chunks aim at, in characters.",
+        json_schema_extra={"minimum": 16},  # `Chunking` checks it, with all that the sizes have to do with each other
+    )
     minimum: Whole | None = Field(default=None, description="The least length; a quarter of `size` if left out.")
     maximum: Whole | None = Field(default=None, description="The greatest length; 1.5 times `size` if left out.")
     overlap: Whole = Field(

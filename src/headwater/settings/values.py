@@ -29,6 +29,7 @@ from headwater.recipe.condition import Condition
 from headwater.settings.addresses import web_address
 from headwater.settings.failures import Unfit, listed
 from headwater.settings.interpolation import FromEnvironment
+from headwater.settings.nodes import STREAM_NAME
 from headwater.settings.schema_words import wrote
 from headwater.settings.stores import EXPECTED as STORE
 from headwater.settings.stores import Store, resolved, store
@@ -241,8 +242,11 @@ def expression(*variables: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-_LENGTH = r"[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)"
-_BYTES = wrote(r"^[0-9]{1,9}(\.[0-9]{1,9})?([kMGT]?B|[KMGT]iB)$", "64KiB", "10MB")
+_LENGTH = r"(?!0+(\.0+)?[a-z])[0-9]{1,9}(\.[0-9]{1,9})?(ms|s|m|h|d)"
+#: No size in the settings is less than 1 KiB.
+_BYTES = wrote(
+    r"^([0-9]{4,9}(\.0{1,9})?B|(?!0+(\.0+)?[kKMGT])[0-9]{1,9}(\.[0-9]{1,9})?([kMGT]B|[KMGT]iB))$", "64KiB", "10MB"
+)
 _LASTS = wrote(f"^{_LENGTH}$", "250ms", "30s", "5m", "2h", "1d")
 _LASTS_OR_ALL = wrote(f"^(all|{_LENGTH})$", "all", "30d")
 SQLITE_URL = wrote(r"^sqlite:///[^?#]*[^/?#]$", "sqlite:///headwater.db")
@@ -288,9 +292,7 @@ Fields = Annotated[tuple[BodyPath, ...], Field(min_length=1), Written("list of t
 BodyPaths = Annotated[
     tuple[BodyPath, ...], BeforeValidator(_several, BodyPath | Fields), Field(min_length=1), Written("path or list")
 ]
-StreamName = Annotated[
-    str, named("[a-z][a-z0-9_-]{0,62}", "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")
-]
+StreamName = Annotated[str, named(STREAM_NAME, "a name of a-z, 0-9, _ and -, beginning with a letter, at most 63 long")]
 AccountName = StreamName
 FieldName = Annotated[
     str,

@@ -140,6 +140,8 @@ class _Thread(threading.Thread):
             self._listen()
         except FileNotFoundError:
             self._ended(self, None)
+        except UnicodeEncodeError:
+            self._ended(self, "the path of the folder is not UTF-8, and no other can be watched")
         except (OSError, RuntimeError) as error:
             self._ended(self, str(error))
 

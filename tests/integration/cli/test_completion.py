@@ -58,6 +58,16 @@ def test_documents_are_never_completed(articles: Cli) -> None:
     assert tab(articles, "bash", "headwater trace articles ").stdout.strip() == ""
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_only_what_can_be_a_name_is_completed(cli: Cli, shell: str) -> None:
+    hostile = """"x$(touch PWNED)": {}, "x`id`": {}, "x\\e[31m": {}, "x\\ny": {}, X: {}, "": {}"""
+    cli.write("headwater.yaml", f"streams: {{x-1: {{}}, {hostile}}}\n")
+    told = tab(cli, shell, "headwater status x").stdout
+    assert "x-1" in told
+    assert not {*"`\x1b"} & {*told}
+    assert "touch" not in told
+
+
 @pytest.mark.parametrize("text", [None, "streams: [", "streams: 3", "\0", "log: x", "a" * (1 << 21)])
 def test_what_is_wrong_with_the_file_is_no_matter_here(cli: Cli, text: str | None) -> None:
     if text is not None:

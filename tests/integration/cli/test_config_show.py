@@ -100,6 +100,26 @@ def test_a_folder_that_is_there_already_is_kept(cli: Cli) -> None:
     assert [path.name for path in (cli.folder / "docs").iterdir()] == ["mine.md"]
 
 
+def test_what_is_there_already_is_not_written_over(cli: Cli) -> None:
+    mine = cli.write("elsewhere.json", "mine")
+    (cli.folder / "headwater.schema.json").symlink_to(mine)
+    assert "headwater.schema.json: already there" in cli("init", code=1).stderr
+    assert mine.read_text() == "mine"
+    assert sorted(path.name for path in cli.folder.iterdir()) == ["elsewhere.json", "headwater.schema.json"]
+
+
+@pytest.mark.parametrize("folder", [".", "new/site"])
+def test_what_fails_half_way_leaves_nothing_behind(cli: Cli, folder: str) -> None:
+    cli.write("docs", "a file") if folder == "." else (cli.folder / "new").symlink_to("nowhere")
+    before = sorted(cli.folder.rglob("*"))
+    assert "Nothing was changed" in cli("init", folder, code=1).stderr
+    assert sorted(cli.folder.rglob("*")) == before
+
+
+def test_a_folder_that_looks_like_an_option_can_be_gone_into(cli: Cli) -> None:
+    assert cli("init", "--", "-dash").stdout.startswith("cd -- -dash\n")
+
+
 def test_explain(cli: Cli) -> None:
     page = cli("explain", "log-rewind").stdout
     assert page.startswith("log-rewind: ")

@@ -106,13 +106,44 @@ def test_a_person_is_told_the_page_of_an_error(cli: Cli) -> None:
     assert "see:" not in cli("lint", code=3).stderr, "a script has the codes"
 
 
-def on_a_terminal(cli: Cli, *arguments: str) -> tuple[bytes, int]:
-    """Run on a terminal of its own, press Ctrl-C once the screen was drawn twice; return what it wrote."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_leaves_the_terminal_as_it_was(articles: Cli, number: signal.Signals, code: int) -> None:
+    shown, ended = on_a_terminal(articles, "status", "--watch", *EVERY, end=number)
+    assert ended == code
+    assert shown.count(b"\x1b[?1049l") == shown.count(b"\x1b[?1049h") == 1
+    assert shown.rindex(b"\x1b[?25h") > shown.rindex(b"\x1b[?25l"), "the cursor is back"
+    assert b"Traceback" not in shown
+
+
+@pytest.mark.parametrize(("rows", "seen", "more"), [(24, 8, b""), (5, 3, b"5 more: ")])
+def test_no_stream_is_hidden_without_a_word(cli: Cli, rows: int, seen: int, more: bytes) -> None:
+    cli.write("headwater.yaml", "streams:\n" + "".join(f"  s{number}: {{}}\n" for number in range(8)))
+    cli("publish", "s0", stdin='{"id": "a", "body": {"text": "x"}}\n')
+    shown, _ = on_a_terminal(cli, "status", "--watch", *EVERY, rows=rows)
+    assert sum(f"s{number}: ".encode() in shown for number in range(8)) == seen
+    assert more in shown
+    assert (b" more: " in shown) == bool(more)
+
+
+def test_an_edited_configuration_is_read_again(articles: Cli) -> None:
+    process = articles.start("status", "--watch", *EVERY)
+    assert list(until(process, "streams")["streams"]) == ["articles"]
+    config = articles.folder / "headwater.yaml"
+    written = config.read_text()
+    config.write_text("streams: [")
+    codes = (until(process, "away")["code"] for _ in range(50))
+    assert "not-yaml" in codes, "for a moment it is empty, then somebody is just writing it"
+    config.write_text(written + "  notes: {}\n")
+    assert list(until(process, "streams")["streams"]) == ["articles", "notes"]
+
+
+def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals = signal.SIGINT) -> tuple[bytes, int]:
+    """Run on a terminal of its own, end it (by Ctrl-C) once the screen was drawn twice; return what it wrote."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(cli.folder)
         os.execve(sys.executable, [sys.executable, "-m", "headwater", *arguments], {**cli.environment, "TERM": "xterm"})
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
     shown, interrupted = b"", False
     try:
         while True:
@@ -126,7 +157,10 @@ def on_a_terminal(cli: Cli, *arguments: str) -> tuple[bytes, int]:
                 break
             shown += piece
             if shown.count(b"not running") >= 2 and not interrupted:
-                os.write(terminal, b"\x03")
+                if end is signal.SIGINT:
+                    os.write(terminal, b"\x03")
+                else:
+                    os.kill(pid, end)
                 interrupted = True
     finally:
         os.close(terminal)

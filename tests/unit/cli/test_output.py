@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from headwater.cli.output import rough
+from headwater.cli.output import flush, rough, say, write_json
 from headwater.cli.trace import _later
 from headwater.observability.findings import counted
 
@@ -19,6 +21,15 @@ def test_a_noun_agrees_with_its_number() -> None:
 )
 def test_durations_have_a_fitting_unit(seconds: float, said: str) -> None:
     assert rough(seconds) == said
+
+
+def test_a_name_that_is_no_text_is_written_all_the_same(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    write_json({"path": "caf\udce9/é", "none": None, "share": 0.5})
+    say("caf\udce9/é")
+    flush()
+    shown, line = capfdbinary.readouterr().out.decode().splitlines()
+    assert json.loads(shown) == {"path": "caf\ufffd/é", "none": None, "share": 0.5}
+    assert line == "caf\ufffd/é"
 
 
 def test_a_hop_that_seems_to_be_before_the_last_names_the_clock() -> None:

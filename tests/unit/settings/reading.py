@@ -90,8 +90,10 @@ def fits(text: str) -> None:
 
 def again(path: Path, settings: Settings, found: list[Value]) -> None:
     """What `config show` prints loads as the same settings, but for secrets: those it does not hold."""
+    texts = [str(it.value) for it in found]
     for secret in secrets(settings):
-        assert all(it.value != secret for it in found), "a secret is shown"
+        # One as short as `p` is a part of many words.
+        assert not any(secret in (text if len(secret) > 3 else [text]) for text in texts), "a secret is shown"
     if all(it.value != HIDDEN for it in found):
         path.write_text("\n".join(line for line, _ in shown(found)))
         assert load_with_places(path, {})[0] == settings

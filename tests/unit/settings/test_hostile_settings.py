@@ -40,6 +40,7 @@ def bomb() -> str:
 HOSTILE = [
     (bomb(), "those behind aliases counted each time", 1),
     ("[" * 5000, "at most 32 levels of nesting", 1),
+    ("{" * 5000, "at most 32 levels of nesting", 1),
     ("a:\n" + "".join(" " * n + "a:\n" for n in range(1, 100)), "at most 32 levels of nesting", 1),
     ("a: &a x\nb: [" + "*a, " * 1000 + "]", "at most 200 aliases", 1),
     ("[" + "x, " * 300_000 + "]", "at most 20000 values", 8),

@@ -92,6 +92,11 @@ def test_defaults_are_written_as_a_person_would() -> None:
         "streams: {a: {freshness: 60}}",
         "streams: {a: {freshness: 60 s}}",
         "streams: {a: {freshness_s: 60s}}",
+        "streams: {a: {freshness: 0s}}",
+        "streams: {a: {freshness: 0.00h}}",
+        "streams: {a: {recipe: {chunk: {size: 15}}}}",
+        "cache: {url: 'sqlite:///c.db', size: 1B}\nstreams: {a: {}}",
+        "cache: {url: 'sqlite:///c.db', size: 0MB}\nstreams: {a: {}}",
         "streams: {a: {partitions: 0}}",
         "streams: {A: {}}",
         "streams: {}",
@@ -111,6 +116,19 @@ def test_what_an_editor_must_mark(bad: str, tmp_path: Path) -> None:
     assert not SCHEMA.is_valid(YAML(typ="safe").load(bad))
     with pytest.raises(Exception, match="expected"):
         read(tmp_path, bad)
+
+
+@pytest.mark.parametrize(
+    "good",
+    [
+        "streams: {a: {freshness: 0.5s, replay: 10h}}",
+        "streams: {a: {recipe: {chunk: {size: 16}}}}",
+        "cache: {url: 'sqlite:///c.db', size: 16777216.0B}\nstreams: {a: {}}",
+        "cache: {url: 'sqlite:///c.db', size: 0.1GB}\nstreams: {a: {}}",
+    ],
+)
+def test_what_an_editor_must_not_mark(good: str, tmp_path: Path) -> None:
+    read(tmp_path, good)
 
 
 @pytest.mark.parametrize("value", ["${env:X}", "prefix-${env:X}"])

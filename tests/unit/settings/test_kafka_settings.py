@@ -197,7 +197,7 @@ REFUSED: list[tuple[str, str]] = [
     ("largest: ^1B", "log.largest: expected a size between 1KiB and 512MiB, got '1B'"),
     ("largest: ^1GiB", "log.largest: expected a size between 1KiB and 512MiB, got '1GiB'"),
     ("^retention: 3d", "log.retention: expected one of the keys url, prefix, replication, cleanup, keep, "),
-    ("security: ^ssl", "log.security: expected a mapping, got 'ssl'"),
+    ("security: ^ssl", "log.security: expected a mapping, got a text"),
     ("security: ^{}", "log.security.protocol: expected this key, got nothing (it has no default)"),
     ("security: {protocol: tls}", "expected plaintext, ssl, sasl_plaintext or sasl_ssl, got 'tls'"),
     (

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from headwater.settings.loading import read, scalar
 from headwater.settings.nodes import Mapping, Parsing, Scalar
 from headwater.settings.origins import HIDDEN, Value, nested, values, without_login, yaml
+from tests.unit.settings.reading import read as read_as_shown
 
 FULL = """\
 log:
@@ -57,6 +58,20 @@ def test_secrets_are_hidden_wherever_they_stand(tmp_path: Path) -> None:
     assert "sk-in-the-file" not in repr(all_)
 
 
+def test_numbers_and_truths_of_the_environment_are_no_texts(tmp_path: Path) -> None:
+    text = (
+        "streams: {a: {freshness: '${env:T}s', source: {folder: x, watch: '${env:B}'}, recipe: "
+        "{chunk: {size: '${env:N}00'}, embed: {model: openai/x, revision: '${env:N}'}}}}\n"
+        "accounts: {w: {price: '${env:F}'}}"
+    )
+    all_ = found(tmp_path, text, T="5", B="true", N="3", F="0.5")
+    shown = {name: all_[f"streams.a.{name}"].value for name in ("freshness", "source.watch", "recipe.chunk.size")}
+    assert shown == {"freshness": "5s", "source.watch": True, "recipe.chunk.size": 300}
+    assert all_["streams.a.recipe.embed.revision"].value == "3"
+    assert all_["accounts.w.price"].value == 0.5
+    read_as_shown(tmp_path, text, T="5", B="true", N="3", F="0.5")
+
+
 def test_a_login_in_a_url_would_be_hidden() -> None:
     assert without_login("https://me:hunter2@host/x") == f"https://{HIDDEN}@host/x"
 
@@ -69,6 +84,8 @@ def test_nested_is_the_shape_of_the_file(tmp_path: Path) -> None:
 @example("${env:X}")
 @example("$${")
 @example("true")
+@example(".5")
+@example("./docs")
 @example("12")
 @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40))
 def test_any_text_comes_back(text: str) -> None:

@@ -140,7 +140,7 @@ REFUSED = [
     ("topic: a/b", "22: streams.a.topic.name: expected the name of a topic: letters, digits, ., _ and -, at most 249"),
     ("topic: ..", "22: streams.a.topic.name: expected the name of a topic"),
     (f"topic: {'t' * 250}", "22: streams.a.topic.name: expected the name of a topic"),
-    ("topic: 3", "22: streams.a.topic: expected a mapping, got 3"),
+    ("topic: 3", "22: streams.a.topic: expected a mapping, got a number"),
     ("topic: {}", "22: streams.a.topic.name: expected this key, got nothing (it has no default)"),
     ("topic: {name: t, format: xml}", "40: streams.a.topic.format: expected json, text, avro, json-schema or protobuf"),
     ("topic: {name: t, format: {}, envelope: debezium}", "40: streams.a.topic.format: expected json, text, avro"),

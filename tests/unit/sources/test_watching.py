@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -179,6 +180,20 @@ def test_a_watch_that_cannot_be_had_is_said_once_and_tried_again_later(
         it.cover()
         assert await it.heard()
         await it.watch.close()
+        await it.watch.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_that_cannot_be_watched_for_its_name_is_said(tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"caf\xe9")
+    root.mkdir()
+
+    async def scenario() -> None:
+        it = Ground(root)
+        it.cover()
+        assert not await it.heard(NEVER_S)
+        assert it.said == ["the path of the folder is not UTF-8, and no other can be watched"]
         await it.watch.close()
 
     asyncio.run(scenario())
