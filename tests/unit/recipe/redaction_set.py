@@ -255,6 +255,7 @@ reach me at ⟦555 0123⟧ locally
 my number is five five five, ⟦555-0199⟧
 ⟦+49-30-90-18-20⟧
 {"mobilePhone": "⟦5551234567⟧"}
+(⟦1-800-555-0199⟧) is free too
 Zelda,⟦(415) 555-2671⟧,17
 """
 _IPS = """

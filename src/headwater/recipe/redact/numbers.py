@@ -262,6 +262,8 @@ def _phone(text: str, row: list[Group], at: int) -> tuple[int, int] | None:
     if text[start : start + 2] == "00" and (end := _international(text, row, at, skip=2)) and end - start > 13:
         return (start, end) if _apart(text, start, end) and not _OTHER.search(before) else None
     found = _NATIONAL.match(text, opened)
+    if found is None and opened < start:
+        opened, found = start, _NATIONAL.match(text, start)
     if found is None or not 9 <= sum(map(str.isdigit, found[0])) <= 12 or _DATE.match(text, start):
         return None
     end = found.end()
