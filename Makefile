@@ -88,7 +88,7 @@ reference: install ## write docs/reference anew from the code
 LOCK = uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --quiet
 lock: ## compile the locks of this checkout and of the image anew (needs uv)
 	$(LOCK) pyproject.toml --all-extras --group dev -o requirements.lock
-	$(LOCK) pyproject.toml --extra kafka --extra schemas --extra services --extra telemetry --constraints requirements.lock -o deploy/image.lock
+	$(LOCK) pyproject.toml --extra documents --extra kafka --extra schemas --extra services --extra telemetry --constraints requirements.lock -o deploy/image.lock
 	$(LOCK) --group build --constraints requirements.lock -o deploy/build.lock
 
 clean: ## remove what was built

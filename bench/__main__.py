@@ -33,6 +33,7 @@ def main() -> int:
         "hash": _hash,
         "incremental": lambda: asyncio.run(incremental.measure()),
         "freshness": lambda: asyncio.run(freshness.measure()),
+        "folder-edit": lambda: asyncio.run(folder.edit()),
         "folder-burst": lambda: asyncio.run(folder.burst()),
         "folder-rescan": lambda: asyncio.run(folder.rescan()),
         "search": lambda: asyncio.run(searching.measure()),

@@ -10,7 +10,7 @@ from tools import newcomer
 
 
 def measure() -> list[Figure]:
-    """The wheel is built and installed. What it depends on is there already: its download is not counted."""
+    """The wheel is built and installed. What it depends on is lent: neither its download nor its installing counts."""
     with TemporaryDirectory() as home:
         first = newcomer.follow(Path(home))
     assert first.code == 0, first.printed

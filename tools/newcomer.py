@@ -1,8 +1,8 @@
 """Follows the README's first run to the letter, as somebody does who has nothing but a checkout and a folder of notes.
 
 The virtual environment that the README makes is empty, and Headwater gets into it as the wheel that pip builds. What it
-depends on is not fetched: the Python that runs this lends it, by PYTHONPATH, and nothing else: no `headwater` command
-and no sources.
+depends on is not fetched: the Python that runs this lends it, by PYTHONPATH, and nothing else: no `headwater` command,
+no sources, and no package that `project.dependencies` and what builds the wheel do not ask for.
 """
 
 from __future__ import annotations
@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import re
 import sys
-import sysconfig
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
 from itertools import islice
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from tools.pages import play, steps
 
 ROOT = Path(__file__).resolve().parents[1]
 CORPUS = ROOT / "build" / "corpus" / "releases"
 DOCUMENTS = 500
-_NOT_LENT = re.compile(r"_?headwater|__editable__|_editable_|pip|setuptools|wheel|.*\.pth$", re.IGNORECASE)
 _HIT = re.compile(r"^\d+\. \d\.\d+  (\S+)", re.MULTILINE)
 
 
@@ -72,13 +74,28 @@ def _documents() -> Iterator[tuple[str, bytes]]:
         yield str(path.relative_to(release)), path.read_bytes()
 
 
+def _closure(asked: Iterable[str]) -> list[Distribution]:
+    """Return what is installed of what is asked for, and of what that asks for in turn, without extras."""
+    found: dict[str, Distribution] = {}
+    waiting = [Requirement(it) for it in asked]
+    while waiting:
+        wanted = waiting.pop()
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        if name not in found and (wanted.marker is None or wanted.marker.evaluate({"extra": ""})):
+            found[name] = distribution(name)
+            waiting += [Requirement(it) for it in found[name].requires or ()]
+    return list(found.values())
+
+
 def _environment(home: Path) -> dict[str, str]:
     lent, commands = home / ".lent", home / ".commands"
     lent.mkdir()
-    for folder in {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}:
-        for entry in Path(folder).iterdir():
-            if not _NOT_LENT.match(entry.name):
-                (lent / entry.name).symlink_to(entry)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    needed = _closure([*project["project"]["dependencies"], *project["build-system"]["requires"]])
+    # A file of `../../bin` is a command: nobody lends that.
+    for place in {Path(str(it.locate_file(file.parts[0]))) for it in needed for file in it.files or ()}:
+        if place.name not in {"..", "__pycache__"}:
+            (lent / place.name).symlink_to(place)
     commands.mkdir()
     # That of a virtual environment would be known by its real place.
     (commands / "python3").symlink_to(Path(sys.executable).resolve())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.acceptance.corpus import Corpus
+from tests.acceptance.corpus import ROOT, Corpus
 
 pytestmark = pytest.mark.corpus
 
@@ -74,6 +75,12 @@ def test_it_measures_and_breaks_no_promise(corpus: Corpus, tmp_path: Path) -> No
     assert load["added"] == len(corpus.releases[0].changes)
     assert edit["added"] + edit["edited"] == len(corpus.releases[1].changes)
     assert edit["embedded"] < edit["chunks"] / 2
+    for page in ("README.md", "docs/explanation/compared.md"):
+        said = re.search(r"^\| \**Headwater\** .* ([\d,]+) of ([\d,]+)", (ROOT / page).read_text(), re.MULTILINE)
+        assert said, f"{page} does not say how many texts are embedded"
+        embedded, chunks = (int(it.replace(",", "")) for it in said.groups())
+        assert chunks == edit["chunks"], page
+        assert embedded == pytest.approx(edit["embedded"], rel=0.01), page  # equal texts in two files may meet or not
     assert figures["crash"]["waiting"] > 0, "the kill came too late to show anything"
 
 

@@ -17,8 +17,11 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LOCKS = {
     "image.lock": [
         *PROJECT["project"]["dependencies"],
-        *PROJECT["project"]["optional-dependencies"]["kafka"],
-        *PROJECT["project"]["optional-dependencies"]["schemas"],
+        *(
+            requirement
+            for extra in ("documents", "kafka", "schemas", "services", "telemetry")
+            for requirement in PROJECT["project"]["optional-dependencies"][extra]
+        ),
     ],
     "build.lock": PROJECT["build-system"]["requires"],
 }

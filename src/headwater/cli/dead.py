@@ -10,10 +10,11 @@ import typer
 
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import counted, say, tell, were, write_json
+from headwater.cli.output import say, tell, were, write_json
 from headwater.journal import GENERATION
 from headwater.log.codecs.json import render_time
 from headwater.model.receipt import DeadLetter, DeadState
+from headwater.observability.findings import counted
 from headwater.wiring import Site
 
 WAITING = frozenset({DeadState.OPEN, DeadState.RETRYING})

@@ -14,11 +14,11 @@ import typer
 from headwater.cli.failures import Exit, Failure
 from headwater.cli.lint import warnings_of
 from headwater.cli.options import Config, Json, config_of, perform, site_of
-from headwater.cli.output import counted, say, tell, write_json
+from headwater.cli.output import say, tell, write_json
 from headwater.cli.places import located
 from headwater.cli.topics import connected, kafka_of
 from headwater.journal import topics_of
-from headwater.observability.findings import Finding, Severity, sound
+from headwater.observability.findings import Finding, Severity, counted, sound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,12 +63,12 @@ async def _doctor(config: Path, json: bool, bundle: Path | None) -> int:
     from headwater.doctor.examination import examine
 
     found = await examine(config, ways())
-    if bundle is not None:
-        _write(bundle, found, config)
     if json:
         write_json({"ok": sound(found.findings), "findings": msgspec.to_builtins(found.findings)})
     else:
         _show(found)
+    if bundle is not None:
+        _write(bundle, found, config)
     if not found.loaded:
         return Exit.CONFIGURATION
     if not found.reached:

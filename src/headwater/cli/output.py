@@ -39,11 +39,6 @@ def styled(text: str, style: str) -> str:
     return f"\x1b[{style}m{plain}\x1b[0m" if wanted else plain
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 change`, `2 changes`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def were(number: int) -> str:
     """Return the verb that agrees with a number."""
     return "was" if number == 1 else "were"

@@ -6,9 +6,9 @@ import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headwater.cli.output import counted
 from headwater.clock import Clock
 from headwater.errors import HeadwaterError
+from headwater.observability.findings import counted
 from headwater.observability.signals import Emit, Event
 
 if TYPE_CHECKING:

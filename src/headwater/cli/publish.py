@@ -13,7 +13,8 @@ import typer
 
 from headwater.cli.failures import Exit, Mistake
 from headwater.cli.options import Config, Stream, config_of, opened, perform
-from headwater.cli.output import counted, tell, write_json
+from headwater.cli.output import tell, write_json
+from headwater.observability.findings import counted
 
 STDIN = Path("-")
 

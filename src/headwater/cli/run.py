@@ -18,12 +18,13 @@ from headwater import __version__
 from headwater.cli.dead import WAITING
 from headwater.cli.failures import Exit, Mistake, coded, exit_code, explain
 from headwater.cli.options import Config, config_of, duration, opened, perform
-from headwater.cli.output import counted, tell
+from headwater.cli.output import tell
 from headwater.cli.pause import with_way_on
 from headwater.cli.places import located
 from headwater.cli.probes import Address, Standings, loopback, probed
 from headwater.cli.progress import Meter, open_display
 from headwater.errors import HeadwaterError, Misconfigured, Retry
+from headwater.observability.findings import counted
 from headwater.observability.formats import LogFormat
 from headwater.observability.signals import Emit, Event
 

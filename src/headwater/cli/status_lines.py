@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from headwater.cli.output import counted, rough
+from headwater.cli.output import rough
 from headwater.cli.pause import with_way_on
+from headwater.observability.findings import counted
 
 
 def lines(name: str, shape: dict[str, Any]) -> Iterator[str]:

@@ -12,12 +12,13 @@ import typer
 
 from headwater.cli.failures import Exit
 from headwater.cli.options import Config, Json, config_of, opened, perform
-from headwater.cli.output import counted, say, tell, write_json
+from headwater.cli.output import say, tell, write_json
 from headwater.errors import Misconfigured
 from headwater.journal import topics_of
 from headwater.log.acls import ROLES, Grant, Role, grants
 from headwater.log.topic_plan import Action, Consent, Step
 from headwater.log.topics import topic_specs
+from headwater.observability.findings import counted
 
 if TYPE_CHECKING:
     from headwater.log.kafka_admin import KafkaAdmin

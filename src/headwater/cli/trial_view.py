@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from headwater.cli.output import counted, say, styled
+from headwater.cli.output import say, styled
+from headwater.observability.findings import counted
 
 #: So much of the text is shown: the chunks show the rest.
 _SHOWN_LINES, _SHOWN_CHARACTERS = 40, 4000

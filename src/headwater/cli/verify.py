@@ -9,7 +9,8 @@ import typer
 
 from headwater.cli.failures import Exit
 from headwater.cli.options import Config, Json, Stream, config_of, opened, perform
-from headwater.cli.output import counted, say, tell, write_json
+from headwater.cli.output import say, tell, write_json
+from headwater.observability.findings import counted
 
 if TYPE_CHECKING:
     from headwater.engine.verification import Verification

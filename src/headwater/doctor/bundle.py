@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -13,23 +15,43 @@ from zipfile import ZIP_DEFLATED, ZipFile
 import msgspec
 
 from headwater import __version__
-from headwater.doctor.settings import without_secrets
+from headwater.doctor.settings import without_secrets, without_values
 from headwater.doctor.settings_look import look_at_text
 from headwater.observability.findings import Finding
+from headwater.settings.failures import ConfigurationErrors
+from headwater.settings.loading import read
+from headwater.settings.origins import nested, values
+from headwater.settings.schema import Settings
 
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def write_bundle(path: Path, findings: Sequence[Finding], config: Path) -> list[str]:
     """Write the archive, and return the names of what is in it. Raise OSError, such as FileExistsError."""
-    held = {"findings.json": msgspec.to_builtins(findings), "versions.json": _versions()}
-    root = look_at_text(config).root
-    if root is not None:
-        held["configuration.json"] = without_secrets(root)
-    with path.open("xb") as file, ZipFile(file, "w", ZIP_DEFLATED) as archive:
-        for name, content in held.items():
-            archive.writestr(name, msgspec.json.format(msgspec.json.encode(content), indent=2))
+    held: dict[str, object] = {"findings.json": list(map(without_values, findings)), "versions.json": _versions()}
+    configuration = _configuration(config)
+    if configuration is not None:
+        held["configuration.json"] = configuration
+    texts = {name: msgspec.json.format(msgspec.json.encode(content), indent=2) for name, content in held.items()}
+    with path.open("xb") as file:
+        try:
+            with ZipFile(file, "w", ZIP_DEFLATED) as archive:
+                for name, text in texts.items():
+                    archive.writestr(name, text)
+        except BaseException:
+            path.unlink()  # half an archive is none, and would stand in the way of the next
+            raise
     return list(held)
+
+
+def _configuration(config: Path) -> object:
+    """Return what `config show` shows, without what variables hold; of a file that cannot be used what may be shown."""
+    try:
+        found = values(*read(config, os.environ), os.environ)
+    except ConfigurationErrors:
+        root = look_at_text(config).root
+        return None if root is None else without_secrets(Settings, root, {"folder": config.absolute().parent})
+    return nested([replace(it, value=" and ".join(it.variables)) if it.variables else it for it in found])
 
 
 def _versions() -> dict[str, str]:

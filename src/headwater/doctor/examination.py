@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from headwater.doctor.faults import FAULTS, Group, fault
 from headwater.doctor.files import FoundFile, Shape, judge_file, sound_file
-from headwater.doctor.files_look import look_at_file, named_files, open_to_others
+from headwater.doctor.files_look import look_at_file, named_files
 from headwater.doctor.machine import judge_machine
 from headwater.doctor.machine_look import look_at_machine
 from headwater.doctor.models import judge_drift, judge_model
@@ -30,22 +30,20 @@ from headwater.doctor.settings import (
     readings,
 )
 from headwater.doctor.settings_look import look_at_text
-from headwater.doctor.sources import FoundFolder, judge_folder, judge_places
-from headwater.doctor.sources_look import look_at_folder
+from headwater.doctor.sources import FoundFolder, Reading, around, judge_folder, judge_places
+from headwater.doctor.sources_look import look_at_folder, takes
 from headwater.doctor.streams import judge_stream
 from headwater.doctor.streams_look import look_at_stream
+from headwater.doctor.threads import Unawaited
 from headwater.embedding.cache_sqlite import SCHEMA as CACHE
 from headwater.embedding.witness import likeness
 from headwater.errors import HeadwaterError, Misconfigured, Retry, Unreachable
 from headwater.indexes.sqlite_schema import SCHEMA as INDEX
 from headwater.log.sqlite_schema import VERSION as LOG_VERSION
 from headwater.observability.findings import Finding, Severity, failure, in_order, sound, warning
-from headwater.recipe.enrich import MAX_CONTEXT
-from headwater.recipe.options import Chunking
 from headwater.settings.failures import ConfigurationErrors
 from headwater.settings.stores import Store
-from headwater.sources.patterns import matcher
-from headwater.wiring import Site
+from headwater.wiring import Site, recipe_of
 
 if TYPE_CHECKING:
     from headwater.doctor import kafka
@@ -99,7 +97,11 @@ class Ways:
 
 
 async def examine(config: Path, ways: Ways) -> Examination:
-    """Examine what a configuration file names. Raises nothing for what it finds."""
+    """Examine what a configuration file names. Raises nothing for what it finds.
+
+    What runs in threads is not waited for when the running loop ends.
+    """
+    asyncio.get_running_loop().set_default_executor(Unawaited())
     examination = Examination()
     try:
         site = ways.open(config)
@@ -124,7 +126,6 @@ class _Examiner:
         self._ways = ways
         self._out = examination
         self._reads = readings(site.settings)
-        self._answering: set[str] = set()
 
     async def run(self) -> None:
         """Look at what is independent of each other, then at what lies behind it."""
@@ -133,11 +134,11 @@ class _Examiner:
             self._folders(),
             self._files(),
             self._models(),
-            self._guarded(Group.LOG, "kafka", self._kafka),
+            self._guarded(Group.LOG, self._log_name, self._log),
         )
         await self._guarded(Group.MACHINE, "machine", partial(self._machine, folders))
         self._judge_sources(folders)
-        self._judge_files(found)
+        self._judge_files(found, {it.reading.stream for it in folders if it.private})
         files = {it.named.path: it for it in found}
         await asyncio.gather(
             *(
@@ -152,13 +153,17 @@ class _Examiner:
         site, config = self._site, self._config
         self._out.note(Group.CONFIGURATION, judge_settings(site.settings, str(config)))
         # A source folder that is not there is found with the sources.
-        warned = [it for it in self._ways.warnings(site) if not it.path.endswith(".source.folder")]
+        warnings = await asyncio.to_thread(self._ways.warnings, site)
+        warned = [it for it in warnings if not it.path.endswith(".source.folder")]
         self._out.note(Group.CONFIGURATION, judge_warnings(warned))
         text = await asyncio.to_thread(look_at_text, config)
         secrets = list(literal_secrets(text.root)) if text.root else []
-        self._out.note(Group.CONFIGURATION, judge_secrets(secrets, str(config), text.mode, exposed=text.exposed))
-        own = [_means(it.folder, it.choice.include, config) for it in self._reads]
-        self._out.note(Group.CONFIGURATION, judge_own_file(str(config), self._reads, own))
+        judged = judge_secrets(site.settings, secrets, str(config), text.mode, exposed=text.exposed)
+        self._out.note(Group.CONFIGURATION, judged)
+        self._out.note(Group.CONFIGURATION, judge_own_file(await asyncio.to_thread(self._taking, config)))
+
+    def _taking(self, config: Path) -> list[Reading]:
+        return [it for it in self._reads if takes(it, config)]
 
     async def _machine(self, folders: list[FoundFolder]) -> None:
         found = await asyncio.to_thread(look_at_machine)
@@ -167,7 +172,11 @@ class _Examiner:
 
     async def _folders(self) -> list[FoundFolder]:
         looks = (
-            self._guarded(Group.SOURCES, it.folder, partial(asyncio.to_thread, look_at_folder, it, self._site.clock))
+            self._guarded(
+                Group.SOURCES,
+                it.folder,
+                partial(asyncio.to_thread, look_at_folder, it, self._site.clock, around(it, self._reads)),
+            )
             for it in self._reads
         )
         return [it for it in await asyncio.gather(*looks) if it]
@@ -179,11 +188,16 @@ class _Examiner:
         )
         return [it for it in await asyncio.gather(*looks) if it]
 
-    async def _kafka(self) -> None:
+    @property
+    def _log_name(self) -> str:
+        log = self._site.settings.log
+        return str(log.path) if isinstance(log, Store) else "kafka"
+
+    async def _log(self) -> None:
         if isinstance(self._site.settings.log, Store):
-            owner = self._site.journal.worker()
+            owner = await asyncio.to_thread(self._site.journal.worker)
             running = f"process {owner.pid} works on it" if owner else "none runs: `headwater run` starts one"
-            self._out.note(Group.LOG, [in_order("worker", str(self._site.settings.log.path), running)])
+            self._out.note(Group.LOG, [in_order("worker", self._log_name, running)])
             return
         self._out.reached = False  # unless it says otherwise
         examined = await self._ways.kafka(self._site)
@@ -213,17 +227,18 @@ class _Examiner:
 
     def _asked(self) -> list[tuple[AskedModel, list[str]]]:
         groups: list[tuple[EmbedSettings, list[str]]] = []
-        for name, stream in self._site.settings.streams.items():
+        streams = self._site.settings.streams
+        for name, stream in streams.items():
             same = next((names for embed, names in groups if embed == stream.recipe.embed), None)
             if same is None:
                 groups.append((stream.recipe.embed, [name]))
             else:
                 same.append(name)
-        return [(asked_of(names[0], embed, max(map(self._longest, names))), names) for embed, names in groups]
-
-    def _longest(self, stream: str) -> int:
-        chunk = self._site.settings.streams[stream].recipe.chunk
-        return MAX_CONTEXT + Chunking(chunk.size, chunk.minimum, chunk.maximum).most
+        found = []
+        for embed, names in groups:
+            longest, named = max((recipe_of(streams[name], 0, "").longest, name) for name in names)
+            found.append((asked_of(named, embed, longest, streams[named].recipe.chunk.overlap), names))
+        return found
 
     # --- judging what was found together
 
@@ -232,9 +247,8 @@ class _Examiner:
             self._out.note(Group.SOURCES, judge_folder(it))
         self._out.note(Group.SOURCES, judge_places(self._reads, named_files(self._site.settings)))
 
-    def _judge_files(self, found: list[FoundFile]) -> None:
+    def _judge_files(self, found: list[FoundFile], private: set[str]) -> None:
         streams = self._site.settings.streams
-        private = {it.stream for it in self._reads if not open_to_others(Path(it.folder))}
         for it in found:
             concerned = [
                 name
@@ -283,8 +297,3 @@ class _Examiner:
             what = f"it could not be looked at: {type(error).__name__}"
             self._out.note(group, [warning("look", subject, what, why, "Report it as a defect of Headwater")])
         return None
-
-
-def _means(folder: str, include: tuple[str, ...], file: Path) -> bool:
-    """Tell whether a source takes a file for a document."""
-    return file.is_relative_to(folder) and matcher(include)(str(file.relative_to(folder)))

@@ -25,7 +25,7 @@ class Group(StrEnum):
 
 
 class Fault(NamedTuple):
-    """One thing that can be wrong. `what` and `next` have places for the facts."""
+    """One thing that can be wrong. `what`, `why` and `next` have places for the facts."""
 
     check: str
     group: Group
@@ -36,10 +36,8 @@ class Fault(NamedTuple):
 
     def found(self, subject: str, **facts: object) -> Finding:
         """Return the finding that it is wrong with `subject`. Every place needs its fact."""
-        facts = {"subject": subject, **facts}
-        return Finding(
-            self.check, subject, self.severity, self.what.format(**facts), self.why, self.next.format(**facts)
-        )
+        told = (text.format(**{"subject": subject, **facts}) for text in (self.what, self.why, self.next))
+        return Finding(self.check, subject, self.severity, *told)
 
 
 def _errors(group: Group, rows: str) -> dict[str, Fault]:
@@ -87,7 +85,7 @@ everybody who has an account here can use the secret
 configuration-indexed
 the configuration lies in the source folder, and `include` matches it
 the file becomes a document: a search shows what stands in it, and what a secret in it is
-Move it out of the folder, or narrow `include`
+Move it out of the folder, or leave it out with `exclude`
 
 account-unused
 no stream names this account
@@ -101,7 +99,7 @@ Set `embed: {{account: {known}}}` in its recipe
 
 freshness-rescan
 changes shall be searchable within {freshness}, and the folder is looked through every {rescan}
-a change that no notice comes of is later than promised
+nothing else finds a change while `watch` is off, so it is later than promised
 Set `rescan` to less than {freshness}, or `freshness` to more than {rescan}
 """,
     ),
@@ -166,34 +164,34 @@ an empty folder has no documents: those that were there before are deleted
 Put files into it; if it is a mount point, mount it before a worker runs
 
 include-nothing
-none of its {files} files is matched by `include` ({include})
+`include` ({include}) matches nothing of its {files}
 nothing is indexed; what was indexed before is deleted
 Let `include` of {stream} match what is there, such as {example}
 
 include-case
-{files} files match `include` only in another case, such as {example}
-patterns tell upper case from lower case, so these are not indexed
+`include` would match {files} in another case, such as {example}
+patterns tell upper case from lower case, so that is not indexed
 Add a pattern such as {pattern} to `include` of {stream}
 
 exclude-all
-nothing is left of it: `exclude` and ignore files ({ignoring}) leave {left} files and folders out
+nothing is left of it: `exclude` and ignore files ({ignoring}) leave {left} out
 nothing is indexed; what was indexed before is deleted
 Mend `exclude` of {stream}, or the ignore files
 
 documents-extra
-{parsed} of {looked} files need the parsers of the extra `documents`, such as {example}
+{parsed} of {looked} cannot be read without the parsers of the extra `documents`, such as {example}
 each of them is a dead letter, so a search does not find what is in it
 Install them where the worker runs: pip install 'headwater[documents]'
 
 unreadable
-{bad} of {looked} files cannot be read: {reasons}
+{bad} of {looked} cannot be read: {reasons}
 each of them is a dead letter, so a search does not find what is in it
 Save them in a format that is read, or leave them out with `exclude` of {stream}
 
 source-nested
-it is, or lies in, the source folder of {other} too
-its files are embedded and paid for twice
-Let one of the two folders lie elsewhere, or make one stream of them
+{other} takes files of it for documents too, such as {example}
+they are embedded and paid for twice
+Leave out with `exclude` of one what is the other's, or make one stream of them
 
 data-in-source
 the {role} lies in the source folder of {stream}
@@ -201,7 +199,7 @@ every write changes the folder that is watched, and a wide `include` would take 
 Let `{key}` name a file outside the folder
 
 future-files
-{files} files bear times that lie ahead of this machine's clock, such as {example}
+the times of {files} lie ahead of this machine's clock, such as that of {example}
 freshness counts from a file's time, and an edit that goes back in time may pass unseen
 Set the clock right (`timedatectl`); then `touch` the files
 
@@ -384,7 +382,7 @@ Set `url` to an address with https://
 chunk-model
 texts have up to {longest} characters, and the model takes {tokens} tokens, about {characters} characters
 what is longer is {fate}
-Set `chunk: {{size: 400, maximum: {maximum}}}` or less in the recipe of {stream}
+Set `chunk: {{{chunk}}}` or less in the recipe of {stream}
 """,
     ),
     **_errors(
@@ -424,17 +422,17 @@ nothing of it becomes searchable until a person resumes it
 See to the reason, then `headwater resume {subject}`
 
 dead-letters
-{letters} changes could not be applied, the newest because: {reason}
+{letters} could not be applied, the newest because: {reason}
 each document's last good version stays searchable; the newest does not become so
 `headwater dead list {subject}` names them; mend the cause, then `headwater dead retry {subject} --all`
 
 not-running
-{changes} changes wait, and no worker runs
-they are not searchable
+no worker runs, with {changes} waiting
+what waits is not searchable
 `headwater run` serves them, and `headwater run --once` takes up what is there
 
 lag
-the oldest of {changes} changes that wait is {age} old, and shall be searchable within {freshness}
+with {changes} waiting, the oldest is {age} old, and shall be searchable within {freshness}
 the stream breaks its promise
 See `headwater status {subject}`: a model that is away, a limit that is too low, or too little machine
 
@@ -444,8 +442,8 @@ nothing more is embedded until the next {period}; removals go on
 Raise `budget: {{hard: ...}}` of the account, or wait
 
 payload-absent
-none of the newest {looked} documents has `{path}`, from which the payload field `{field}` is filled
-it is in no hit, and no search can be limited by it{fate}
+`{path}`, from which the payload field `{field}` is filled, is in none of the newest documents ({looked} looked at)
+no hit of a document without it has the field; {fate}
 Let `payload: {{{field}: ...}}` of {subject} name a field that the documents have, or remove it
 """,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -46,8 +47,9 @@ def look_at_file(named: NamedFile, clock: Clock) -> FoundFile:
     place = _place(path)
     try:
         state = path.stat()
-    except OSError:
-        return FoundFile(named, Shape.NOTHING, place)
+    except OSError as error:
+        # Links that lead in a circle are there, and lead to no file.
+        return FoundFile(named, Shape.OTHER if error.errno == errno.ELOOP else Shape.NOTHING, place)
     if not stat.S_ISREG(state.st_mode):
         return FoundFile(named, Shape.OTHER, place)
     usable = os.access(path, os.R_OK | os.W_OK)
@@ -65,7 +67,7 @@ def look_at_file(named: NamedFile, clock: Clock) -> FoundFile:
 
 def _place(path: Path) -> FoundPlace:
     there = path.parent.is_dir()
-    lock = path.resolve().with_name(f"{path.resolve().name}.lock")
+    lock = Path(f"{os.path.realpath(path)}.lock")
     return FoundPlace(
         there=there,
         writable=there and os.access(path.parent, os.W_OK | os.X_OK),

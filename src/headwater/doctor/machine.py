@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ OLDEST_SQLITE = (3, 37, 0)
 
 #: What a worker has open whatever it does, and for each stream: connections with their two files each, and to a model.
 _FILES, _FILES_A_STREAM = 64, 32
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _NETWORK = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "glusterfs", "lustre", "beegfs", "vboxsf", "prl_fs"}
 )
@@ -69,9 +71,9 @@ def mounted_on(mounts: Sequence[tuple[str, str]], path: str) -> str:
 
 
 def read_mounts(text: str) -> list[tuple[str, str]]:
-    """Read /proc/self/mounts, where a blank in a name is written in octal digits."""
+    """Read /proc/self/mounts, where a blank in a name is written in octal digits. Other letters stand as they are."""
     rows = (line.split(" ") for line in text.splitlines())
-    return [(row[1].encode().decode("unicode_escape"), row[2]) for row in rows if len(row) > 2]
+    return [(_OCTAL.sub(lambda found: chr(int(found[1], 8)), row[1]), row[2]) for row in rows if len(row) > 2]
 
 
 def _holds(point: str, path: str) -> bool:

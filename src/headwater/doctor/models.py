@@ -38,10 +38,11 @@ _CAUSES = (
 
 @dataclass(frozen=True)
 class AskedModel:
-    """A model as the configuration has it, for the streams that share it; the first of them is named.
+    """A model as the configuration has it, for the streams that share it; the one with the longest texts is named.
 
     `key` is "none", "blank" or "there". `proxy` is the variable of the environment that sends its calls through a
-    proxy; empty where none does. `longest` is the length of the longest text, context included, in characters.
+    proxy; empty where none does. `longest` is the length of the longest text, context and `overlap` included, in
+    characters.
     """
 
     stream: str
@@ -51,6 +52,7 @@ class AskedModel:
     proxy: str = ""
     loopback: bool = False
     longest: int = 0
+    overlap: int = 0
     too_long: str = "dead"
 
 
@@ -95,10 +97,19 @@ def _answered(asked: AskedModel, model: Description) -> Iterator[Finding]:
             longest=asked.longest,
             tokens=model.max_text_tokens,
             characters=room,
-            maximum=max(1, room - MAX_CONTEXT),
+            chunk=_fitting(room, asked.overlap),
             fate=_FATES[asked.too_long],
             stream=asked.stream,
         )
+
+
+def _fitting(room: int, overlap: int) -> str:
+    """Return settings of `chunk` with whose texts, context included, `room` characters are enough."""
+    overlap = min(overlap, 200)
+    maximum = max(16, room - MAX_CONTEXT - overlap)
+    size = min(400, maximum)
+    told = f"size: {size}, maximum: {maximum}"
+    return f"{told}, overlap: {min(overlap, size // 2)}" if overlap else told
 
 
 def _ends(asked: AskedModel, alike: float | None) -> Iterator[Finding]:

@@ -54,8 +54,8 @@ async def _vectors(embedder: Embedder, texts: Sequence[str]) -> list[bytes]:
     return vectors
 
 
-def asked_of(stream: str, settings: EmbedSettings, longest: int) -> AskedModel:
-    """Return what is asked, with what the environment does to the calls."""
+def asked_of(stream: str, settings: EmbedSettings, longest: int, overlap: int) -> AskedModel:
+    """Return what is asked, with what the environment does to the calls. `longest` is that of the stream's recipe."""
     key = "none" if settings.key is None else "there" if settings.key.get_secret_value().strip() else "blank"
     url = settings.url or ""
     return AskedModel(
@@ -66,6 +66,7 @@ def asked_of(stream: str, settings: EmbedSettings, longest: int) -> AskedModel:
         _proxy(url),
         loopback=bool(url) and is_loopback(url),
         longest=longest,
+        overlap=overlap,
         too_long=settings.too_long,
     )
 

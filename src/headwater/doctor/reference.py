@@ -28,7 +28,7 @@ def reference() -> str:
 
 def _group(group: Group) -> str:
     rows = [
-        f"| `{it.check}` | {it.severity.value} | {_shown(it.what)} | {it.why} | {_shown(it.next)} |"
+        f"| `{it.check}` | {it.severity.value} | {_shown(it.what)} | {_shown(it.why)} | {_shown(it.next)} |"
         for it in _of(group)
     ]
     head = f"## {group.value.capitalize()}"

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any
 
-from pydantic import SecretStr
+from msgspec.structs import replace
+from pydantic import TypeAdapter, ValidationError
 
 from headwater.doctor.faults import fault
-from headwater.doctor.sources import Reading, inside
+from headwater.doctor.sources import Reading
 from headwater.errors import Misconfigured
 from headwater.observability.findings import Finding, in_order
-from headwater.settings.embed import BUILT_IN
+from headwater.settings.addresses import is_loopback
+from headwater.settings.embed import BUILT_IN, EmbedSettings
+from headwater.settings.failures import Unfit
+from headwater.settings.loading import scalar
 from headwater.settings.nodes import Mapping as Tree
-from headwater.settings.nodes import Node, Scalar
-from headwater.settings.outline import Key, arguments, keys_at
+from headwater.settings.nodes import Node, Scalar, Sequence
+from headwater.settings.outline import Key, keys, keys_at
 from headwater.settings.schema import Settings
+from headwater.settings.values import Section
 from headwater.sources.selecting import Choice
 
+_Context = Mapping[str, object]
+
 _OTHERS = 0o044
+_NOT_SHOWN = "(not shown)"
+_GOT = re.compile(", got .*", re.DOTALL)
+#: What sets off a password in a URL, or a value in a text that is not one of ours.
+_MARKS = re.compile(r"[@?#=]")
+_REFERENCE = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 
 
 def readings(settings: Settings) -> list[Reading]:
@@ -51,25 +65,30 @@ def judge_settings(settings: Settings, file: str) -> Iterator[Finding]:
             yield fault("account-unused").found(name)
     for name, stream in settings.streams.items():
         embed = stream.recipe.embed
-        if settings.accounts and embed.account is None and embed.model not in BUILT_IN:
+        if settings.accounts and embed.account is None and embed.model not in BUILT_IN and not _is_here(embed):
             yield fault("account-none").found(name, known=next(iter(settings.accounts)))
-        if stream.source is not None and stream.freshness_s < stream.source.rescan_s:
-            freshness, rescan = f"{stream.freshness_s:g} s", f"{stream.source.rescan_s:g} s"
+        source = stream.source  # a network disk, which the kernel tells nothing of, has a fault of its own
+        if source is not None and not source.watch and stream.freshness_s < source.rescan_s:
+            freshness, rescan = f"{stream.freshness_s:g} s", f"{source.rescan_s:g} s"
             yield fault("freshness-rescan").found(name, freshness=freshness, rescan=rescan)
 
 
-def judge_secrets(paths: Sequence[str], file: str, mode: int, *, exposed: bool) -> Iterator[Finding]:
+def judge_secrets(
+    settings: Settings, paths: Iterable[str], file: str, mode: int, *, exposed: bool
+) -> Iterator[Finding]:
     """Judge the secrets that stand in a file with this mode; `exposed`: others may come as far as to it."""
     check = "secret-open" if exposed and mode & _OTHERS else "secret-in-file"
+    # What a model on this machine is given for a key opens nothing elsewhere.
+    here = {f"streams.{name}.recipe.embed.key" for name, it in settings.streams.items() if _is_here(it.recipe.embed)}
     for path in paths:
-        yield fault(check).found(path, path=path, file=file, mode=f"{mode:03o}")
+        if path not in here:
+            yield fault(check).found(path, path=path, file=file, mode=f"{mode:03o}")
 
 
-def judge_own_file(file: str, reads: Iterable[Reading], matches: Iterable[bool]) -> Iterator[Finding]:
-    """Judge whether the configuration becomes a document; `matches` tells of each source whether it means the file."""
-    for reading, matched in zip(reads, matches, strict=True):
-        if matched and inside(file, reading.folder):
-            yield fault("configuration-indexed").found(f"{reading.key}.include")
+def judge_own_file(taken: Iterable[Reading]) -> Iterator[Finding]:
+    """Judge the sources that take the configuration for a document."""
+    for reading in taken:
+        yield fault("configuration-indexed").found(f"{reading.key}.include")
 
 
 def literal_secrets(node: Node, location: tuple[str, ...] = ()) -> Iterator[str]:
@@ -81,34 +100,69 @@ def literal_secrets(node: Node, location: tuple[str, ...] = ()) -> Iterator[str]
         place = (*location, name)
         key = known.get(name)
         if isinstance(value, Scalar):
-            if key is not None and _is_secret(key) and "${env:" not in value.text:
+            if key is not None and key.secret and "${env:" not in value.text:
                 yield ".".join(place)
         else:
             yield from literal_secrets(value, place)
 
 
-def without_secrets(node: Node, location: tuple[str, ...] = ()) -> object:
-    """Return what a configuration says, as plain values, without what is a secret or may be one."""
-    if isinstance(node, Scalar):
-        return "(a text with @: not shown)" if "@" in node.text else node.text
-    if isinstance(node, Tree):
-        known = keys_at(location)
+def without_secrets(section: type[Section], node: Node, context: _Context) -> object:
+    """Return what a section of a file that cannot be used says, as plain values. `context` is the schema's.
+
+    What is shown is only what is valid by itself under a key that holds no secret, without the marks that set off
+    passwords in a URL: a secret in a wrong place is not known as one.
+    """
+    if not isinstance(node, Tree):
+        return _NOT_SHOWN
+    known = keys(section)
+    return {
+        name: _shown(known[name], value, context) if name in known else "(an unknown key: not shown)"
+        for name, (_, value) in node.entries.items()
+    }
+
+
+def _shown(key: Key, node: Node, context: _Context) -> object:
+    if key.secret:
+        return "(a secret: not shown)"
+    if key.section is not None and isinstance(node, Tree):
+        if not key.named:
+            return without_secrets(key.section, node, context)
+        inner = key.section
         return {
-            name: _hidden(known, name) or without_secrets(value, (*location, name))
-            for name, (_, value) in node.entries.items()
+            name: without_secrets(inner, it, context) if isinstance(it, Tree) else _plain(inner, it, context)
+            for name, (_, it) in node.entries.items()
         }
-    return [without_secrets(item, location) for item in node.items]
+    kind, rules = key.info.annotation, key.info.metadata
+    return _plain(Annotated[kind, *rules] if rules else kind, node, context)
 
 
-def _hidden(known: Mapping[str, Key], name: str) -> str:
-    """Say why a value is not shown; empty when it may be. A key that the schema does not know may hold anything."""
-    if known and name not in known:
-        return "(an unknown key: not shown)"
-    return "(a secret: not shown)" if known and _is_secret(known[name]) else ""
+def _plain(kind: Any, node: Node, context: _Context) -> object:
+    """Return a scalar, or a list of some, that is valid as it stands."""
+    scalars = node.items if isinstance(node, Sequence) else [node]
+    texts = [it.text for it in scalars if isinstance(it, Scalar)]
+    if len(texts) < len(scalars) or any(map(_MARKS.search, texts)):
+        return _NOT_SHOWN
+    if isinstance(node, Scalar) and _REFERENCE.fullmatch(node.text):
+        return node.text
+    try:
+        values = [scalar(it, {}) for it in scalars if isinstance(it, Scalar)]
+        value = tuple(values) if isinstance(node, Sequence) else values[0]
+        TypeAdapter(kind).validate_python(value, strict=True, context=context)
+    except (Unfit, ValidationError):
+        return _NOT_SHOWN
+    return value
 
 
-def _is_secret(key: Key) -> bool:
-    return SecretStr in (key.info.annotation, *arguments(key.info.annotation))
+def without_values(finding: Finding) -> Finding:
+    """Leave out of what is wrong with the configuration the value that was found: a secret in a wrong place is one."""
+    if finding.check != "configuration":
+        return finding
+    return replace(finding, what=_GOT.sub(f", got {_NOT_SHOWN}", finding.what))
+
+
+def _is_here(embed: EmbedSettings) -> bool:
+    """Tell whether a model answers on this machine; that of Ollama does unless something else is said."""
+    return is_loopback(embed.url) if embed.url else embed.model.startswith("ollama/")
 
 
 def _cure(error: Misconfigured) -> str:

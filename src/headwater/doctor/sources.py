@@ -10,7 +10,7 @@ from headwater.doctor.faults import fault
 from headwater.doctor.files import NamedFile
 from headwater.doctor.machine import network_kind
 from headwater.documents import kinds
-from headwater.observability.findings import Finding, in_order
+from headwater.observability.findings import Finding, counted, in_order
 from headwater.sources.selecting import Choice
 
 
@@ -36,7 +36,8 @@ class FoundFolder:
     `matched` of them are documents, and `cased` would be in another case. `left` of those that are included are left
     out all the same, or so many folders where there are no files. `looked` of the matched ones were read, and `bad`
     gives the reasons of those that cannot be. `parsed` of them need a parser: `bare` if the extra that has them is not
-    installed. `ahead` are those with times that are yet to come. `example` and the like name one file each. `whole`:
+    installed. `ahead` are those with times that are yet to come. `example` and the like name one file each. The
+    stream `shared` takes one of the matched for a document too. `private`: other users may not come to them. `whole`:
     all of it was looked at.
     """
 
@@ -57,6 +58,9 @@ class FoundFolder:
     cased_example: str = ""
     parsed_example: str = ""
     ahead_example: str = ""
+    shared: str = ""
+    shared_example: str = ""
+    private: bool = False
     filesystem: str = ""
     whole: bool = True
 
@@ -72,42 +76,42 @@ def judge_folder(found: FoundFolder) -> Iterator[Finding]:
     yield in_order("source", subject, f"{least}{found.matched} of {least}{found.files} files are documents")
     if not found.matched and found.left:
         ignoring = ", ".join(reading.choice.ignore_files) or "none"
-        yield fault("exclude-all").found(subject, left=found.left, ignoring=ignoring, **words)
+        left = counted(found.left, "file" if found.files else "folder")
+        yield fault("exclude-all").found(subject, left=left, ignoring=ignoring, **words)
     elif not found.files:
         yield fault("source-empty").found(subject)
     elif not found.matched and not found.cased:
-        yield fault("include-nothing").found(subject, files=found.files, example=found.example, **words)
+        files = counted(found.files, "file")
+        yield fault("include-nothing").found(subject, files=files, example=found.example, **words)
     if found.cased:
         pattern = f"**/*{_ending(found.cased_example)}"
-        yield fault("include-case").found(
-            subject, files=found.cased, example=found.cased_example, pattern=pattern, **words
-        )
-    bad = sum(found.bad.values())
+        files = counted(found.cased, "file")
+        yield fault("include-case").found(subject, files=files, example=found.cased_example, pattern=pattern, **words)
+    bad, looked = sum(found.bad.values()), counted(found.looked, "file")
     if bad * 2 > found.looked:
         reasons = ", ".join(f"{reason} {number}" for reason, number in Counter(found.bad).most_common())
-        yield fault("unreadable").found(subject, bad=bad, looked=found.looked, reasons=reasons, **words)
+        yield fault("unreadable").found(subject, bad=bad, looked=looked, reasons=reasons, **words)
     if found.bare and found.parsed:
-        yield fault("documents-extra").found(
-            subject, parsed=found.parsed, looked=found.looked, example=found.parsed_example
-        )
+        yield fault("documents-extra").found(subject, parsed=found.parsed, looked=looked, example=found.parsed_example)
     if found.ahead:
-        yield fault("future-files").found(subject, files=found.ahead, example=found.ahead_example)
+        yield fault("future-files").found(subject, files=counted(found.ahead, "file"), example=found.ahead_example)
+    if found.shared:
+        yield fault("source-nested").found(f"{reading.key}.folder", other=found.shared, example=found.shared_example)
     if network_kind(found.filesystem):
         yield fault("source-network").found(subject, kind=found.filesystem, **words)
 
 
 def judge_places(readings: Sequence[Reading], files: Sequence[NamedFile]) -> Iterator[Finding]:
-    """Judge how folders and files lie to each other."""
-    for place, reading in enumerate(readings):
-        others = [it for at, it in enumerate(readings) if at != place]
-        # Of two streams on the same folder only the later one is named.
-        same = next((it for it in readings[:place] if it.folder == reading.folder), None)
-        around = next((it for it in others if inside(reading.folder, it.folder) and it.folder != reading.folder), None)
-        if other := same or around:
-            yield fault("source-nested").found(f"{reading.key}.folder", other=other.stream)
+    """Judge how files lie to the folders."""
     for file in files:
         if holding := next((it for it in readings if inside(file.path, it.folder)), None):
             yield fault("data-in-source").found(file.path, role=file.role, stream=holding.stream, key=file.key)
+
+
+def around(reading: Reading, readings: Sequence[Reading]) -> list[Reading]:
+    """Return those whose folders hold a reading's folder. Of those on the same folder only the ones before it."""
+    same = [it for it in readings[: readings.index(reading)] if it.folder == reading.folder]
+    return same + [it for it in readings if it.folder != reading.folder and inside(reading.folder, it.folder)]
 
 
 def inside(path: str, folder: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from headwater.clock import Clock
+from headwater.doctor.files_look import open_to_others
 from headwater.doctor.machine import mounted_on
 from headwater.doctor.machine_look import mounts
 from headwater.doctor.sources import FoundFolder, Reading, needs_parser, why_no_document
@@ -26,14 +27,15 @@ _HEAD_BYTES = 64 << 10
 _AHEAD_NS = 120 * 1_000_000_000
 
 
-def look_at_folder(reading: Reading, clock: Clock) -> FoundFolder:
-    """Look at one folder. Blocks for a few seconds at most."""
+def look_at_folder(reading: Reading, clock: Clock, others: Sequence[Reading] = ()) -> FoundFolder:
+    """Look at one folder, which lies in those of the `others`. Blocks for a few seconds at most."""
     root = Path(reading.folder)
     away, cause = _away(root)
     if away:
         return FoundFolder(reading, away, cause)
-    tally = _Tally(reading, clock)
-    whole = all(tally.take(name, entry) for name, entry in _walk(root, tally))
+    tally = _Tally(reading, clock, others)
+    for folder, entry in _walk(root, tally):
+        tally.take(folder, entry)
     return FoundFolder(
         reading,
         folders=tally.folders,
@@ -50,19 +52,31 @@ def look_at_folder(reading: Reading, clock: Clock) -> FoundFolder:
         cased_example=tally.cased_example,
         parsed_example=tally.parsed_example,
         ahead_example=tally.ahead_example,
+        shared=tally.shared,
+        shared_example=tally.shared_example,
+        private=not open_to_others(root),
         filesystem=mounted_on(mounts(), os.path.realpath(root)),
-        whole=whole,
+        whole=tally.in_time(),
     )
+
+
+def takes(reading: Reading, file: Path) -> bool:
+    """Tell whether a stream takes a file for a document. Blocks for a moment."""
+    if not file.is_relative_to(reading.folder):
+        return False
+    return _Other(reading, file.parent).wants(file.name)
 
 
 class _Tally:
     """What was counted by now."""
 
-    def __init__(self, reading: Reading, clock: Clock) -> None:
+    def __init__(self, reading: Reading, clock: Clock, others: Sequence[Reading]) -> None:
         self.folders, self.files, self.matched, self.cased, self.left, self.left_folders = 0, 0, 0, 0, 0, 0
         self.looked, self.parsed, self.ahead = 0, 0, 0
         self.bad: Counter[str] = Counter()
         self.example = self.cased_example = self.parsed_example = self.ahead_example = ""
+        self.shared = self.shared_example = ""
+        self._others = [_Other(it, Path(reading.folder)) for it in others]
         self.selection = Selection(Path(reading.folder), reading.choice)
         self._included = matcher(reading.choice.include)
         self._included_in_any_case = matcher(pattern.lower() for pattern in reading.choice.include)
@@ -70,20 +84,36 @@ class _Tally:
         self._end = clock.monotonic() + _LOOK_S
         self._now_ns = clock.now_us() * 1000
 
-    def take(self, folder: str, entry: os.DirEntry[str]) -> bool:
-        """Count a file; tell whether there is time for another."""
+    def in_time(self) -> bool:
+        """Tell whether there is time for more."""
+        return self._clock.monotonic() < self._end
+
+    def enter(self, folder: str, entries: list[os.DirEntry[str]]) -> None:
+        """Take in a folder's ignore files. Raise Reject when one cannot be read."""
+        self.selection.enter(folder, entries)
+        self.folders += 1
+        for other in () if self.shared else self._others:
+            other.enter(folder, entries)
+
+    def take(self, folder: str, entry: os.DirEntry[str]) -> None:
+        """Count a file."""
         name = folder + entry.name
         self.files += 1
         self.example = self.example or f"**/*{Path(name).suffix}"
         if self.selection.wants_file(folder, entry.name):
             self.matched += 1
             self._look(name, entry)
+            self._share(name)
         elif self._included(name):
             self.left += 1
-        elif self._included_in_any_case(name.lower()):
+        elif self._included_in_any_case(name.lower()) and not self.selection.excludes_file(folder, entry.name):
             self.cased += 1
             self.cased_example = self.cased_example or printable(name)
-        return self._clock.monotonic() < self._end
+
+    def _share(self, name: str) -> None:
+        other = None if self.shared else next((it for it in self._others if it.wants(name)), None)
+        if other is not None:
+            self.shared, self.shared_example = other.stream, printable(name)
 
     def _look(self, name: str, entry: os.DirEntry[str]) -> None:
         try:
@@ -106,6 +136,34 @@ class _Tally:
             self.parsed_example = self.parsed_example or printable(name)
 
 
+class _Other:
+    """What a stream takes of a folder in its own. Names are relative to that folder."""
+
+    def __init__(self, reading: Reading, folder: Path) -> None:
+        self.stream = reading.stream
+        root = Path(reading.folder)
+        self._within = "".join(f"{name}/" for name in folder.relative_to(root).parts)
+        self._selection: Selection | None = Selection(root, reading.choice)
+        try:
+            for end in (0, *(at for at, letter in enumerate(self._within, 1) if letter == "/")):
+                with os.scandir(root / self._within[:end]) as scan:
+                    self._selection.enter(self._within[:end], scan)
+        except (OSError, Reject):
+            self._selection = None  # nobody knows
+
+    def enter(self, folder: str, entries: list[os.DirEntry[str]]) -> None:
+        """Take in a folder's ignore files."""
+        try:
+            if self._selection is not None:
+                self._selection.enter(self._within + folder, entries)
+        except Reject:
+            self._selection = None
+
+    def wants(self, name: str) -> bool:
+        """Tell whether a file in a folder that was entered is a document; no where nobody knows."""
+        return self._selection is not None and not self._selection.left_out(self._within + name)
+
+
 def _head(entry: os.DirEntry[str], state: os.stat_result) -> tuple[bytes, str]:
     """Return how a file begins, or why it cannot be read."""
     if state.st_size > MAX_FILE_BYTES:
@@ -121,14 +179,15 @@ def _head(entry: os.DirEntry[str], state: os.stat_result) -> tuple[bytes, str]:
 def _walk(root: Path, tally: _Tally) -> Iterator[tuple[str, os.DirEntry[str]]]:
     """Yield the regular files with the folders that they lie in. Links are not followed, as the source does not."""
     waiting = [""]
-    while waiting:
+    while waiting and tally.in_time():
         folder = waiting.pop()
         try:
             with os.scandir(root / folder) as scan:
                 entries = list(scan)
-            tally.selection.enter(folder, entries)
-            tally.folders += 1
+            tally.enter(folder, entries)
             for entry in entries:
+                if not tally.in_time():
+                    return
                 if entry.is_file(follow_symlinks=False):
                     yield folder, entry
                 elif entry.is_dir(follow_symlinks=False):

@@ -8,7 +8,7 @@ from typing import Any
 
 from headwater.doctor.faults import fault
 from headwater.errors import Halt, HeadwaterError, Misconfigured, Reject, Unreachable
-from headwater.observability.findings import Finding, in_order
+from headwater.observability.findings import Finding, counted, in_order
 from headwater.recipe.options import PayloadField
 from headwater.recipe.payload import TITLE, payload
 from headwater.settings.schema import PayloadSettings
@@ -29,7 +29,7 @@ class FoundStream:
     """A stream as log and index have it.
 
     `alone`: only one worker works on the log, and `worker` is its process, if one runs. `oldest_s` is the age of the
-    oldest change that waits, None where none does. `bodies` are those of the newest documents.
+    oldest change that waits, None where none does. `bodies` are those of the newest documents that the recipe passes.
     """
 
     name: str
@@ -76,7 +76,7 @@ def _way(found: FoundStream) -> Iterator[Finding]:
     if found.paused:
         yield fault("paused").found(found.name, reason=found.paused)
     if found.letters:
-        yield fault("dead-letters").found(found.name, letters=found.letters, reason=found.reason)
+        yield fault("dead-letters").found(found.name, letters=counted(found.letters, "change"), reason=found.reason)
     spent = found.spent
     if spent is not None and spent.usd >= spent.hard_usd:
         usd, limit = f"{spent.usd:.2f}", f"{spent.hard_usd:.2f}"
@@ -86,11 +86,12 @@ def _way(found: FoundStream) -> Iterator[Finding]:
 def _waiting(found: FoundStream) -> Iterator[Finding]:
     if not found.changes or found.paused:
         return
+    changes = counted(found.changes, "change")
     if found.alone and found.worker is None:
-        yield fault("not-running").found(found.name, changes=found.changes)
+        yield fault("not-running").found(found.name, changes=changes)
     elif found.oldest_s is not None and found.oldest_s > found.freshness_s:
         age, freshness = f"{found.oldest_s:.0f} s", f"{found.freshness_s:g} s"
-        yield fault("lag").found(found.name, changes=found.changes, age=age, freshness=freshness)
+        yield fault("lag").found(found.name, changes=changes, age=age, freshness=freshness)
 
 
 def _payload(found: FoundStream) -> Iterator[Finding]:
@@ -100,7 +101,8 @@ def _payload(found: FoundStream) -> Iterator[Finding]:
         if name == TITLE:
             continue  # it falls back to the first heading
         if not any(_has(body, setting.from_) for body in found.bodies):
-            fate = "; as it is required, each document is a dead letter" if setting.required else ""
+            lost = "as it is required, each such document is a dead letter"
+            fate = lost if setting.required else "a search that is limited by it finds none of them"
             looked = len(found.bodies)
             yield fault("payload-absent").found(found.name, looked=looked, path=setting.from_, field=name, fate=fate)
 

@@ -14,7 +14,7 @@ from headwater.model.change import Change
 from headwater.model.receipt import DeadState
 from headwater.model.registry import ANY_EPOCH
 from headwater.settings.stores import Store
-from headwater.wiring import Site
+from headwater.wiring import Site, recipe_of
 
 #: A look at what an opening would find waits so long for what is away.
 _LOOK_S = 5.0
@@ -54,8 +54,8 @@ async def look_at_stream(site: Site, stream: str, *, model_answers: bool) -> Fou
 async def _read(
     site: Site, stream: str, history: LogHistory, marks: Mapping[int, Watermarks]
 ) -> tuple[int | None, list[Mapping[str, Any]]]:
-    """Return the time of the oldest change that waits, and the bodies of the newest documents."""
-    decode = site.journal.decode(stream)
+    """Return the time of the oldest change that waits, and the bodies of the newest documents that are indexed."""
+    decode, recipe = site.journal.decode(stream), recipe_of(site.settings.streams[stream], 0, "")
     times_us: list[int] = []
     bodies: list[Mapping[str, Any]] = []
     for partition, mark in marks.items():
@@ -65,7 +65,7 @@ async def _read(
             break
         async for record in history.read(partition, max(mark.low, mark.high - _NEWEST), mark.high):
             change = decode(record, ANY_EPOCH)
-            if isinstance(change, Change) and change.body is not None:
+            if isinstance(change, Change) and change.body is not None and recipe.passes(change):
                 bodies.append(change.body)
     return min(times_us, default=None), bodies
 

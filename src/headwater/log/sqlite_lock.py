@@ -86,8 +86,7 @@ class WorkerLock:
 
 def _beside(log: Path) -> Path:
     """Return the lock's path: beside the file itself, whatever links lead to it."""
-    real = log.resolve()
-    return real.with_name(real.name + ".lock")
+    return Path(f"{os.path.realpath(log)}.lock")
 
 
 def holder(log: Path) -> Owner | None:

@@ -17,7 +17,10 @@ class Severity(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One finding of one check. What is in order has no `why` and no `next`."""
+    """One finding of one check. What is in order has no `why` and no `next`.
+
+    Whatever name of a file stands in it, its texts can be encoded.
+    """
 
     check: str
     subject: str
@@ -25,6 +28,10 @@ class Finding(msgspec.Struct, frozen=True):
     what: str
     why: str = ""
     next: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("check", "subject", "what", "why", "next"):
+            msgspec.structs.force_setattr(self, name, getattr(self, name).encode(errors="backslashreplace").decode())
 
 
 def in_order(check: str, subject: str, what: str) -> Finding:
@@ -45,3 +52,8 @@ def failure(check: str, subject: str, what: str, why: str, next_step: str) -> Fi
 def sound(findings: Iterable[Finding]) -> bool:
     """Tell whether there is no error among them."""
     return all(finding.severity is not Severity.ERROR for finding in findings)
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: `1 change`, `2 changes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

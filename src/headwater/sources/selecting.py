@@ -52,8 +52,11 @@ class Selection:
 
     def wants_file(self, folder: str, name: str) -> bool:
         """Tell whether a file in a folder that was entered is a document."""
-        path = folder + name
-        return self._included(path) and not self._ignoring[folder].ignores(path, folder=False)
+        return self._included(folder + name) and not self.excludes_file(folder, name)
+
+    def excludes_file(self, folder: str, name: str) -> bool:
+        """Tell whether a file in a folder that was entered is left out, whatever is included."""
+        return self._ignoring[folder].ignores(folder + name, folder=False)
 
     def wants_folder(self, folder: str, name: str) -> bool:
         """Tell whether a folder in one that was entered is to be entered."""

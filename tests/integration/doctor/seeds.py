@@ -17,6 +17,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from shutil import rmtree
 
+from headwater.doctor import settings
 from headwater.documents import identity
 from headwater.observability.findings import Finding
 from tests.integration.doctor.ground import Ground
@@ -76,6 +77,11 @@ def path_alone(it: Ground) -> Mend:
     return lambda finding: it.edit("log: ", "log: " + re.findall(r"[Ww]rite (sqlite:///)", finding.next)[0])
 
 
+def _as_elsewhere(it: Ground) -> None:
+    """Let the configuration be judged as if the model were on another machine."""
+    it.patch.setattr(settings, "is_loopback", lambda url: False)
+
+
 def _service(it: Ground, more: str = "", **plan: object) -> str:
     url = it.provider(**plan).url
     it.embed(f"model: openai/fake-embedding, url: '{url}/v1'{more}")
@@ -85,6 +91,7 @@ def _service(it: Ground, more: str = "", **plan: object) -> str:
 @seed("secret-in-file")
 def secret(it: Ground) -> Mend:
     _service(it, ", key: sk-of-a-test", keys=("sk-of-a-test",))
+    _as_elsewhere(it)
     it.config.chmod(0o600)
 
     def mend(finding: Finding) -> None:
@@ -120,6 +127,7 @@ def unused_account(it: Ground) -> Mend:
 @seed("account-none")
 def no_account(it: Ground) -> Mend:
     url = _service(it)
+    _as_elsewhere(it)
     it.edit("streams:", "accounts: {main: {price: 0.02}}\nstreams:")
     other = f"  other: {{recipe: {{embed: {{model: openai/fake-embedding, url: '{url}/v1', account: main}}}}}}\n"
     it.write("headwater.yaml", it.config.read_text() + other)
@@ -128,7 +136,7 @@ def no_account(it: Ground) -> Mend:
 
 @seed("freshness-rescan")
 def slow_rescan(it: Ground) -> Mend:
-    it.edit("rescan: 10s", "rescan: 5m ")
+    it.edit("rescan: 10s", "watch: false\n      rescan: 5m ")
     return lambda finding: it.edit("rescan: 5m ", "rescan: 5s ")
 
 

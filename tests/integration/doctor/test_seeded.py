@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from headwater.doctor.faults import FAULTS
-from headwater.observability.findings import Severity
+from headwater.observability.findings import Finding, Severity
 from headwater.settings.templates import template
 from tests.integration.cli.process import Cli
 from tests.integration.doctor.ground import Ground
@@ -70,9 +71,16 @@ def test_it_is_found_alone_and_mended_as_told(name: str, ground: Ground) -> None
     assert finding.severity is FAULTS[check].severity
     assert finding.why
     assert finding.next
+    _told_in_full(finding)
     if mend is not None:
         mend(finding)
         assert ground.findings() == []
+
+
+def _told_in_full(finding: Finding) -> None:
+    """What stands in braces is an example of settings, and no place that was left without its fact."""
+    told = f"{finding.what} {finding.why} {finding.next}"
+    assert not re.search(r"(?<!\$)\{[a-z_]+\}", told), told
 
 
 def test_a_sound_folder_has_no_finding(ground: Ground) -> None:
@@ -80,6 +88,13 @@ def test_a_sound_folder_has_no_finding(ground: Ground) -> None:
     ground.loaded()
     assert ground.findings() == []
     assert {it.severity for it in ground.examine().findings} == {Severity.OK}
+
+
+def test_a_folder_that_went_is_not_one_that_others_may_not_read(ground: Ground) -> None:
+    ground.loaded()
+    (ground.folder / "headwater.db").chmod(0o644)
+    (ground.folder / "docs").rename(ground.folder / "away")
+    assert [it.check for it in ground.findings()] == ["source-missing"]
 
 
 def test_every_fault_is_seeded_or_judged_without_a_folder() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from headwater.cli.output import counted, rough
+from headwater.cli.output import rough
 from headwater.cli.trace import _later
+from headwater.observability.findings import counted
 
 
 def test_a_noun_agrees_with_its_number() -> None:

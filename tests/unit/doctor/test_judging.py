@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
+from headwater.doctor.faults import FAULTS
 from headwater.doctor.files import FoundContent, FoundFile, FoundPlace, NamedFile, Shape, judge_file, sound_file
 from headwater.doctor.machine import FoundMachine, judge_machine, mounted_on, network_kind, read_mounts
-from headwater.doctor.models import AskedModel
-from headwater.doctor.settings import literal_secrets, without_secrets
+from headwater.doctor.models import AskedModel, Outcome, judge_model
+from headwater.doctor.reference import reference
+from headwater.doctor.settings import judge_secrets, judge_settings, literal_secrets, without_secrets
 from headwater.doctor.sources import (
     FoundFolder,
     Reading,
+    around,
     inside,
     judge_folder,
-    judge_places,
     needs_parser,
     why_no_document,
 )
 from headwater.doctor.streams import FoundStream
 from headwater.embedding.port import Description
 from headwater.observability.findings import Finding, Severity
+from headwater.recipe.enrich import MAX_CONTEXT
+from headwater.recipe.options import Chunking
+from headwater.settings.loading import read
 from headwater.settings.nodes import Parsing
+from headwater.settings.schema import Settings
 from headwater.sources.selecting import Choice
 
 GIB = 1 << 30
@@ -66,13 +75,65 @@ def test_the_machine(machine: FoundMachine, expected: list[str]) -> None:
 def test_a_path_lies_on_the_nearest_mount() -> None:
     mounts = read_mounts(
         "rootfs / ext4 rw\nhost:/x /mnt nfs4 rw\n/dev/b /mnt/my\\040disk xfs rw\nc /mnt cifs rw\nbroken\n"
+        "d /Stra\u00dfe zfs rw\n"
     )
+    assert mounted_on(mounts, "/Stra\u00dfe/a.db") == "zfs"
     assert mounted_on(mounts, "/home/a.db") == "ext4"
     assert mounted_on(mounts, "/mnt/my disk/a.db") == "xfs"
     assert mounted_on(mounts, "/mnt/a.db") == "cifs"  # it hides the one that was mounted there before
     assert mounted_on(mounts, "/mntx/a.db") == "ext4"
     assert mounted_on([], "/a") == ""
     assert [kind for kind in ("nfs4", "fuse.sshfs", "ext4", "fuseblk") if network_kind(kind)] == ["nfs4", "fuse.sshfs"]
+
+
+_SERVICES = """\
+accounts: {main: {price: 1}}
+streams:
+  paid: {recipe: {embed: {model: openai/x, account: main}}}
+  %s: {source: {folder: ./docs, %s}, freshness: 5s, recipe: {embed: {%s}}}
+"""
+_HERE = "url: 'http://127.0.0.1:1/v1'"
+
+
+@pytest.mark.parametrize(
+    ("source", "embed", "expected"),
+    [
+        ("watch: true", "model: openai/x, account: main, key: dummy", ["secret-open"]),
+        ("watch: false", "model: static", ["freshness-rescan"]),
+        ("watch: true", "model: openai/x", ["account-none"]),
+        ("watch: true", f"model: openai/x, key: dummy, {_HERE}", []),
+        ("watch: true", "model: ollama/x", []),
+        ("watch: true", "model: ollama/x, url: 'https://x.invalid'", ["account-none"]),
+    ],
+)
+def test_what_contradicts_itself(tmp_path: Path, source: str, embed: str, expected: list[str]) -> None:
+    file = tmp_path / "headwater.yaml"
+    file.write_text(_SERVICES % ("more", source, embed))
+    settings, root = read(file, {})
+    found = [
+        *judge_settings(settings, "a"),
+        *judge_secrets(settings, literal_secrets(root), "a", 0o644, exposed=True),
+    ]
+    assert faults(found) == expected
+
+
+@pytest.mark.parametrize(
+    ("overlap", "told"), [(0, "size: 400, maximum: 800"), (600, "size: 400, maximum: 600, overlap: 200")]
+)
+def test_what_a_model_has_room_for(overlap: int, told: str) -> None:
+    model = structs.replace(MODEL, max_text_tokens=250)
+    asked = replace(ASKED, longest=MAX_CONTEXT + 1000, overlap=overlap)
+    *_, finding = judge_model(asked, Outcome(model=model, alike=0.0))
+    assert finding.check == "chunk-model"
+    assert f"`chunk: {{{told}}}`" in finding.next
+    chunk = Chunking(**{name: int(number) for name, number in re.findall(r"(\w+): (\d+)", told)})
+    assert MAX_CONTEXT + chunk.most + chunk.overlap <= 1000
+
+
+def test_no_place_is_left_without_its_fact() -> None:
+    finding = FAULTS["payload-absent"].found("s", path="a.b", field="a", looked=1, fate="it is dead")
+    assert finding.why.endswith("the field; it is dead")
+    assert not re.search(r"(?<!\$)\{[a-z_]+\}", reference())
 
 
 @pytest.mark.parametrize(
@@ -124,6 +185,7 @@ def test_only_a_sound_and_current_file_is_asked() -> None:
         (FOLDER, []),
         (FoundFolder(READING, "denied", "Permission denied"), ["source-denied"]),
         (replace(FOLDER, filesystem="nfs4"), ["source-network"]),
+        (replace(FOLDER, shared="others", shared_example="a.md"), ["source-nested"]),
         (replace(FOLDER, files=0, matched=0, looked=0), ["source-empty"]),
         (replace(FOLDER, matched=0, looked=0, example="**/*.rst"), ["include-nothing"]),
         (replace(FOLDER, matched=0, looked=0, left=3), ["exclude-all"]),
@@ -153,17 +215,26 @@ streams:
 def test_no_secret_is_left_in_what_is_shown_of_a_configuration() -> None:
     root = Parsing("a.yaml").read(CONFIGURATION)
     assert root is not None
-    shown = str(without_secrets(root))
+    shown = str(without_secrets(Settings, root, {"folder": Path("/")}))
     assert "hunter2" not in shown
     for kept in ("kafka://b:9092", "PLAIN", "./docs", "**/*.md", "openai/x"):
         assert kept in shown
     assert list(literal_secrets(root)) == ["log.security.password"]
 
 
-def test_two_streams_on_one_folder_are_one_finding() -> None:
-    twice = [READING, replace(READING, stream="again")]
-    assert [it.subject for it in judge_places(twice, [])] == ["streams.again.source.folder"]
-    assert faults(judge_places([READING, replace(READING, stream="beside", folder="/docs2")], [])) == []
+def test_whose_folders_hold_a_folder() -> None:
+    again, beside = replace(READING, stream="again"), replace(READING, stream="beside", folder="/docs2")
+    above, below = replace(READING, stream="above", folder="/"), replace(READING, stream="below", folder="/docs/a")
+    all_ = [READING, again, beside, above, below]
+    names = {it.stream: [other.stream for other in around(it, all_)] for it in all_}
+    # Of two streams on one folder the later one alone has the other around it, so they are one finding.
+    assert names == {
+        "articles": ["above"],
+        "again": ["articles", "above"],
+        "beside": ["above"],
+        "above": [],
+        "below": ["articles", "again", "above"],
+    }
     assert inside("/docs/a", "/docs")
     assert inside("/docs", "/")
     assert not inside("/docs2", "/docs")
