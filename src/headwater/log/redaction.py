@@ -92,7 +92,7 @@ def redacting(decode: Decode, redactor: Redactor) -> Decode:
             if isinstance(change, Change) and change.op is not Op.DELETE:
                 change = records.undecodable(record, change.version, name, REFUSED)
             else:
-                # No index that was built with this redaction holds a document of that id, so its delete deletes nothing.
+                # No index that was built with this redaction has a document of that id: its delete deletes nothing.
                 change = msgspec.structs.replace(change, id=name)
         if isinstance(change, Undecodable):
             return msgspec.structs.replace(change, digest=_UNTOLD, reason=redactor.text(change.reason))

@@ -196,6 +196,6 @@ def test_people_see_the_text_and_where_it_goes_on(cli: Cli) -> None:
 
 
 def test_it_shows_what_the_index_would_have(cli: Cli) -> None:
-    # Redacted on the way into the log, and once more on the way out: behind digits and a dot come no cards, but decimals.
+    # Redacted on the way into the log, and once more on the way out: behind digits and a dot come decimals, not cards.
     cli.write("pages/twice.md", "Contact tel 02-731-2120.4111111111111111")
     assert cli.json("try", "pages/twice.md", "--json")["text"] == "Contact tel [phone].[card]"

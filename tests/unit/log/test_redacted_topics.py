@@ -68,7 +68,7 @@ class Topic:
     def __init__(self) -> None:
         self.held: list[Outgoing] = []
 
-    async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:  # noqa: ARG002 (no position is kept here)
+    async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:
         self.held += changes
 
     async def position(self, source: str) -> tuple[int, dict[bytes, bytes]]:

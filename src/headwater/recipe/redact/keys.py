@@ -65,7 +65,8 @@ _ENDINGS = (
 _KEY_OF = re.compile(r"(?:api|access|auth|private|secret|account|shared|encryption|signing|master|service)[_ -]?\Z")
 _ASSIGNED = re.compile(
     r"(?:[_ -]?id)?(?![A-Za-z0-9])[\"'`\]*_]{0,3}"
-    r"(?:\s{0,3}(?:=>|:=|->|[:=：])[*_]{0,3}\s{0,3}[*_]{0,3}|>(?=[^<\n]{4,512}</)|\s{1,3}(?:is set to|is|was|ist|est|es)\s{1,3}:?\s{0,3}|(?<=bearer)\s{1,3})"
+    r"(?:\s{0,3}(?:=>|:=|->|[:=：])[*_]{0,3}\s{0,3}[*_]{0,3}|>(?=[^<\n]{4,512}</)"
+    r"|\s{1,3}(?:is set to|is|was|ist|est|es)\s{1,3}:?\s{0,3}|(?<=bearer)\s{1,3})"
     r"(?:(?:bearer|basic|token)\s{1,3})?"
     r"(?:\"([^\"\n]{4,512})\"|'([^'\n]{4,512})'|`([^`\n]{4,512})`|([^\s\"'`,;<>(){}\[\]|]{4,512})(?![^\s\"'`,;<>){}\]|.]))",
     re.IGNORECASE,

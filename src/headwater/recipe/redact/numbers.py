@@ -197,11 +197,13 @@ _LABELS = (
 #: Where a word begins in `contactPhone`. An `iPhone` has no number behind it.
 _HUMP = r"(?-i:(?<=[a-z]{2})(?=[A-Z]))"
 _LABELLED = re.compile(
-    rf"(?:(?<![A-Za-zÀ-ÿ\[])|{_HUMP})(?:{_LABELS})s?(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?(?![A-Za-zÀ-ÿ\]])"
-    r"[^\d\n\[]{0,18}\Z",
+    rf"(?:(?<![A-Za-zÀ-ÿ\[])|{_HUMP})(?:{_LABELS})s?(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?"
+    r"(?![A-Za-zÀ-ÿ\]])[^\d\n\[]{0,18}\Z",
     re.IGNORECASE,
 )
-_LABEL = re.compile(rf"(?:[\w ]{{0,20}}(?:[ _-]|{_HUMP}))?(?:{_LABELS})s?(?:[ _-]?(?:number|nummer|no|nr|num))?s?", re.IGNORECASE)
+_LABEL = re.compile(
+    rf"(?:[\w ]{{0,20}}(?:[ _-]|{_HUMP}))?(?:{_LABELS})s?(?:[ _-]?(?:number|nummer|no|nr|num))?s?", re.IGNORECASE
+)
 #: Words before a number that say what else it is.
 _OTHER = re.compile(
     r"(?<![A-Za-z])(?:order|ref|reference|part|sku|isbn|issn|ean|upc|gtin|serial|s/n|invoice|model|article|item|ticket|case|tracking"

@@ -1,5 +1,5 @@
-"""A text as the rules read it: digits, dashes and spaces of all scripts are plain ones, what is invisible is not there, and neither is
-the backslash before a sign that Markdown escapes.
+"""A text as the rules read it: digits, dashes and spaces of all scripts are plain ones, what is invisible is not there,
+and neither is the backslash before a sign that Markdown escapes.
 
 So `４１１１` is `4111`, and a zero-width space between two digits parts nothing.
 """
@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-#: What nobody sees, and what is no part of a number: controls, soft hyphen, joiners, fillers, direction marks, selectors
-#: of variants, tags.
+#: What nobody sees, and what is no part of a number: controls, soft hyphen, joiners, fillers, direction marks,
+#: selectors of variants, tags.
 _CONTROLS = "\0-\x08\x0e-\x1f\x7f"
 _UNSEEN = (
     f"[{_CONTROLS}\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u20e3"
@@ -66,8 +66,9 @@ def with_marks_as_letters(text: str) -> str:
 
 @cache
 def _marks() -> re.Pattern[str]:
-    # The last marks that are no selectors of variants are below.
-    return re.compile(f"[{''.join(it for it in map(chr, range(0x300, 0x1F000)) if unicodedata.category(it)[0] == 'M')}]")
+    # Behind these come only selectors of variants, which are gone by then.
+    marks = (it for it in map(chr, range(0x300, 0x1F000)) if unicodedata.category(it)[0] == "M")
+    return re.compile(f"[{''.join(marks)}]")
 
 
 def _text(codes: Codes) -> str:
