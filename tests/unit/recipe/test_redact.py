@@ -246,7 +246,7 @@ HARD = [
         '"',
     ],
     *["password=", 'password: "', "key ", "api_key", "eyJaaaaaaaaa.", "sk-a", "sk-a1", "xoxb-", "ghp_", "AKIA"],
-    "-----BEGIN PRIVATE KEY-----",
+    *["-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----!", "1-1-1.1/1(", "1:1:1:", "\\_", "password: a"],
 ]
 
 

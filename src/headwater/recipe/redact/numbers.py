@@ -40,6 +40,7 @@ _ISSUERS = (
     (re.compile(r"35(?:2[89]|[3-8])"), (16, 17, 18, 19)),
     (re.compile(r"5018|5020|5038|5893|6304|6759|676[123]"), (12, 13, 14, 15, 16, 17, 18, 19)),
 )
+_ISSUED = re.compile("|".join(issuer.pattern for issuer, _ in _ISSUERS))
 _LEAST_CARD, _MOST_CARD = 12, 19
 _CARD_GROUPS = frozenset(
     {
@@ -73,7 +74,8 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
 
 def _card(text: str, row: list[Group], at: int) -> int:
     """Return how many groups from here on are a card's number, 0 if none."""
-    if row[at][1] - row[at][0] < _LEAST_CARD_GROUP:
+    start, end = row[at]
+    if end - start < _LEAST_CARD_GROUP or not _ISSUED.match(text, start):
         return 0
     sizes: list[int] = []
     longest = 0
