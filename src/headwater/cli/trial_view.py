@@ -10,8 +10,8 @@ from typing import Any
 from headwater.cli.output import say, styled
 from headwater.observability.findings import counted
 
-#: So much of the text is shown: the chunks show the rest.
-_SHOWN_LINES, _SHOWN_CHARACTERS = 40, 4000
+#: So much of the text is shown: the chunks, where there are any, show all of it.
+_SHOWN_LINES, _SHOWN_CHARACTERS = 12, 2000
 _BOLD, _DIM, _RED, _CYAN = "1", "2", "31", "36"
 
 
@@ -47,7 +47,7 @@ def _text(text: str) -> None:
     """Print how the text begins, line by line as it is."""
     begin = text[:_SHOWN_CHARACTERS].splitlines()[:_SHOWN_LINES]
     whole = begin == text.splitlines()
-    _head("text", "" if whole else "how it begins; --json writes all of it")
+    _head("text", "all of it" if whole else "how it begins; --json writes all of it")
     for line in begin:
         say(f"  | {line}")
 

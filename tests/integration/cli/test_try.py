@@ -186,13 +186,13 @@ def test_only_files_are_read_and_no_more_than_a_document_may_have(cli: Cli) -> N
 
 def test_people_see_the_text_and_where_it_goes_on(cli: Cli) -> None:
     said = cli("try", "pages/sub/contact.md").stdout
-    assert "text: \n  | # Contact\n  | \n  | Write to [email]" in said
+    assert "text: all of it\n  | # Contact\n  | \n  | Write to [email]" in said
     cli.write("pages/dull.md", "Nothing of interest.")
     assert "  | Nothing of interest.\n" in cli("try", "pages/dull.md").stdout
     cli.write("pages/long.md", "open\n" * 100)
     said = cli("try", "pages/long.md").stdout
     assert "text: how it begins; --json writes all of it\n" in said
-    assert said.count("  | open\n") == 40
+    assert said.count("  | open\n") == 12
 
 
 def test_it_shows_what_the_index_would_have(cli: Cli) -> None:
