@@ -10,6 +10,8 @@ from typing import Any
 from headwater.cli.output import say, styled
 from headwater.observability.findings import counted
 
+#: So much of the text is shown: the chunks, where there are any, show all of it.
+_SHOWN_LINES, _SHOWN_CHARACTERS = 12, 2000
 _BOLD, _DIM, _RED, _CYAN = "1", "2", "31", "36"
 
 
@@ -20,6 +22,8 @@ def show(trial: Mapping[str, Any]) -> None:
     _redacted(trial["redacted"])
     if trial["rejected"]:
         _head("rejected", trial["rejected"], _RED)
+    if trial["text"]:
+        _text(trial["text"])
     if trial["filtered"]:
         _head("filtered", "it does not pass `filter`: it is in no index", _RED)
     for number, chunk in enumerate(trial["chunks"], 1):
@@ -37,6 +41,15 @@ def _redacted(places: list[Mapping[str, Any]]) -> None:
     for place in places:
         length = place["end"] - place["start"]
         say(f"  line {place['line']}, column {place['column']}: {place['kind']}, {counted(length, 'character')}")
+
+
+def _text(text: str) -> None:
+    """Print how the text begins, line by line as it is."""
+    begin = text[:_SHOWN_CHARACTERS].splitlines()[:_SHOWN_LINES]
+    whole = begin == text.splitlines()
+    _head("text", "all of it" if whole else "how it begins; --json writes all of it")
+    for line in begin:
+        say(f"  | {line}")
 
 
 def _chunk(number: int, chunk: Mapping[str, Any]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,7 +41,8 @@ def try_(
 ) -> None:
     """Show what a stream's recipe makes of a file. Nothing is run or written, and no service is asked.
 
-    What was redacted is shown by kind and place, never itself. Exit 1 when the file would be rejected.
+    What was redacted is shown by kind and place, never itself. Exit 1 when the file would be rejected, and when the
+    stream's folder, in which it is, leaves it out.
     --json writes {"stream", "id", "type", "format", "characters", "text",
     "redacted": [{"kind", "start", "end", "line", "column"}], "rejected", "filtered",
     "chunks": [{"text", "context", "overlap", "start", "end", "tokens", "too_long"}], "payload",
@@ -55,8 +58,7 @@ async def _try(config: Path, file: Path, stream: str | None, json: bool) -> int:
         name = stream or _stream_of(site, file)
         recipe, redactor, model, count = _parts(site, name)
         settings = site.settings.streams[name].recipe
-        document = _id(site, name, file)
-        trial = _attempt(document, _bytes(file), settings, recipe, redactor, count)
+        trial = _attempt(site, name, file, recipe, redactor, count)
         shape = _shape(name, trial, model, recipe.fingerprints, settings)
     if json:
         write_json(shape)
@@ -67,17 +69,34 @@ async def _try(config: Path, file: Path, stream: str | None, json: bool) -> int:
     return Exit.FAILED if trial.rejected else Exit.OK
 
 
-def _attempt(document: str, data: bytes, settings: RecipeSettings, recipe: Any, redactor: Any, count: Any) -> Trial:
+def _attempt(site: Site, stream: str, file: Path, recipe: Any, redactor: Any, count: Any) -> Trial:
     from headwater.recipe.extract import format_of
     from headwater.recipe.trial import Trial, attempt
 
+    below = _below(site, stream, file)
+    document = below or ("stdin" if file == _STDIN else file.name)
     try:
+        data = _bytes(file)
+        if below:
+            _check_wanted(site, stream, below)
         extracted = _read(document, data)
     except Reject as error:
-        name = redactor.text(document) if redactor else document
-        return Trial(id=name, rejected=error.reason)
+        name, reason = (redactor.text(it) if redactor else it for it in (document, error.reason))
+        return Trial(id=name, rejected=reason)
     body = extracted.body(document)
-    return attempt(document, body, format_of(document, body, settings.format), recipe, redactor, count)
+    form = format_of(document, body, site.settings.streams[stream].recipe.format)
+    return attempt(document, body, form, recipe, redactor, count)
+
+
+def _check_wanted(site: Site, stream: str, below: str) -> None:
+    """Raise Reject when the stream's folder leaves out a file that is in it."""
+    from headwater.sources.selecting import Choice, Selection
+
+    source = site.settings.streams[stream].source
+    assert source is not None, "a file is below it"
+    choice = Choice(source.include, source.exclude, source.ignore_files)
+    if reason := Selection(source.folder, choice).why_left_out(below):
+        raise Reject(f"the folder leaves it out: {reason}")
 
 
 def _read(name: str, data: bytes) -> Extracted:
@@ -102,10 +121,22 @@ def _read(name: str, data: bytes) -> Extracted:
 
 
 def _bytes(file: Path) -> bytes:
+    """Read a file. Raise Reject when it is larger than a document may be."""
+    from headwater.sources.scan import MAX_FILE_BYTES
+
     try:
-        return sys.stdin.buffer.read() if file == _STDIN else file.read_bytes()
+        if file == _STDIN:
+            data = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        elif not stat.S_ISREG(file.stat().st_mode):
+            raise Mistake(f"{file} is no regular file: pipe its content to `headwater try -`")
+        else:
+            with file.open("rb") as stream:
+                data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise Mistake(f"{file}: {error.strerror or error}") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise Reject(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+    return data
 
 
 def _stream_of(site: Site, file: Path) -> str:
@@ -121,14 +152,16 @@ def _below(site: Site, stream: str, file: Path) -> str | None:
     source = site.settings.streams[stream].source
     if source is None or file == _STDIN:
         return None
-    try:
-        return file.resolve().relative_to(source.folder.resolve()).as_posix()
-    except ValueError:
-        return None
+    # As it is written first: where a link in the folder leads says nothing of the folder.
+    for path, root in ((_plain(file), _plain(source.folder)), (file.resolve(), source.folder.resolve())):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return None
 
 
-def _id(site: Site, stream: str, file: Path) -> str:
-    return _below(site, stream, file) or ("stdin" if file == _STDIN else file.name)
+def _plain(path: Path) -> Path:
+    """Return an absolute path, links not followed."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _parts(site: Site, stream: str) -> tuple[Any, Any, Description | None, Any]:

@@ -37,7 +37,12 @@ _REFERENCE = re.compile(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}")
 def readings(settings: Settings) -> list[Reading]:
     """Return what the streams read from."""
     return [
-        Reading(name, str(it.source.folder), Choice(it.source.include, it.source.exclude, it.source.ignore_files))
+        Reading(
+            name,
+            str(it.source.folder),
+            Choice(it.source.include, it.source.exclude, it.source.ignore_files),
+            it.recipe.redact,
+        )
         for name, it in settings.streams.items()
         if it.source
     ]

@@ -11,16 +11,18 @@ from headwater.doctor.files import NamedFile
 from headwater.doctor.machine import network_kind
 from headwater.documents import kinds
 from headwater.observability.findings import Finding, counted, in_order
+from headwater.recipe.options import Redactable
 from headwater.sources.selecting import Choice
 
 
 @dataclass(frozen=True)
 class Reading:
-    """A stream's source, as the configuration has it. `key` is where that stands."""
+    """A stream's source, as the configuration has it. `key` is where that stands; `redact` is never to be shown."""
 
     stream: str
     folder: str
     choice: Choice
+    redact: tuple[Redactable, ...] = ()
 
     @property
     def key(self) -> str:

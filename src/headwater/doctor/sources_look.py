@@ -15,6 +15,7 @@ from headwater.doctor.machine_look import mounts
 from headwater.doctor.sources import FoundFolder, Reading, needs_parser, why_no_document
 from headwater.documents.identity import parsers_missing
 from headwater.errors import Reject
+from headwater.recipe.redact.redactor import Redactor
 from headwater.sources.patterns import matcher
 from headwater.sources.scan import MAX_FILE_BYTES, printable
 from headwater.sources.selecting import Selection
@@ -80,6 +81,7 @@ class _Tally:
         self.selection = Selection(Path(reading.folder), reading.choice)
         self._included = matcher(reading.choice.include)
         self._included_in_any_case = matcher(pattern.lower() for pattern in reading.choice.include)
+        self._redactor = Redactor(reading.redact) if reading.redact else None
         self._clock = clock
         self._end = clock.monotonic() + _LOOK_S
         self._now_ns = clock.now_us() * 1000
@@ -108,12 +110,12 @@ class _Tally:
             self.left += 1
         elif self._included_in_any_case(name.lower()) and not self.selection.excludes_file(folder, entry.name):
             self.cased += 1
-            self.cased_example = self.cased_example or printable(name)
+            self.cased_example = self.cased_example or self._shown(name)
 
     def _share(self, name: str) -> None:
         other = None if self.shared else next((it for it in self._others if it.wants(name)), None)
         if other is not None:
-            self.shared, self.shared_example = other.stream, printable(name)
+            self.shared, self.shared_example = other.stream, self._shown(name)
 
     def _look(self, name: str, entry: os.DirEntry[str]) -> None:
         try:
@@ -122,7 +124,7 @@ class _Tally:
             return  # it went while we looked
         if state.st_mtime_ns > self._now_ns + _AHEAD_NS:
             self.ahead += 1
-            self.ahead_example = self.ahead_example or printable(name)
+            self.ahead_example = self.ahead_example or self._shown(name)
         if self.looked < _SAMPLE:
             self.looked += 1
             self._judge(name, entry, state)
@@ -133,7 +135,11 @@ class _Tally:
             self.bad[reason] += 1
         elif needs_parser(name, head, cut=state.st_size > _HEAD_BYTES):
             self.parsed += 1
-            self.parsed_example = self.parsed_example or printable(name)
+            self.parsed_example = self.parsed_example or self._shown(name)
+
+    def _shown(self, name: str) -> str:
+        """Return a name without what the stream's recipe takes out."""
+        return self._redactor.text(printable(name)) if self._redactor else printable(name)
 
 
 class _Other:

@@ -4,11 +4,13 @@ What Headwater appends is redacted first, so the log never holds it. The records
 they are redacted when they are read, before anything is decided by them, so that nothing that is written afterwards
 (receipts, digests, dead letters, the index, log lines) has seen them.
 
-An id is not redacted: two documents could become one. A change whose id holds what is taken out is refused.
+An id is not redacted: two documents could become one. A change whose id holds what is taken out is refused, but for a
+delete: the log may hold that id from before, and nothing else would ever take the document away.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -17,11 +19,14 @@ from headwater.errors import Reject
 from headwater.log.codecs import records
 from headwater.log.codecs.json import parse
 from headwater.log.port import LogWriter, SourcePosition
-from headwater.model.change import Change, Outgoing, Record, Undecodable, digest, digest_value
+from headwater.model.change import Change, Op, Outgoing, Record, Undecodable, digest, digest_value
 from headwater.model.registry import Epoch
 from headwater.recipe.redact.redactor import Redactor
 
 Decode = Callable[[Record, tuple[Epoch, ...]], Change | Undecodable]
+
+#: Of what cannot be read: beside the rest of a record, the digest of a short secret in it is as good as the secret.
+_UNTOLD = digest(b"")
 
 REFUSED = "its id holds what the recipe takes out (`redact`), and an id is not redacted: name the document otherwise"
 
@@ -29,7 +34,8 @@ REFUSED = "its id holds what the recipe takes out (`redact`), and an id is not r
 class RedactingWriter:
     """A LogWriter that takes what a redactor finds out of each change.
 
-    `append` raises Reject with the index of a change whose id holds such a thing.
+    `append` raises Reject with the index of a change whose id holds such a thing, unless it is a delete. It works on a
+    thread: what stands in a text decides how long that takes.
     """
 
     def __init__(self, inner: LogWriter, redactor: Redactor) -> None:
@@ -37,17 +43,24 @@ class RedactingWriter:
         self._redactor = redactor
 
     async def append(self, changes: Sequence[Outgoing], position: SourcePosition | None = None) -> None:
+        await self._inner.append(await asyncio.to_thread(self._cleaned, changes), position)
+
+    def _cleaned(self, changes: Sequence[Outgoing]) -> list[Outgoing]:
         # Ids first: whoever appends the others again has not paid for them yet.
         for index, change in enumerate(changes):
-            if self._redactor.find(change.key.decode("utf-8", "replace")):
+            if self._redactor.find(change.key.decode("utf-8", "replace")) and not _deletes(change):
                 raise Reject(REFUSED, index)
-        await self._inner.append([redacted(change, self._redactor) for change in changes], position)
+        return [redacted(change, self._redactor) for change in changes]
 
     async def position(self, source: str) -> tuple[int, dict[bytes, bytes]]:
         return await self._inner.position(source)
 
     async def close(self) -> None:
         await self._inner.close()
+
+
+def _deletes(change: Outgoing) -> bool:
+    return change.value is None or parse(change.value).get("op") == "delete"
 
 
 def redacted(change: Outgoing, redactor: Redactor) -> Outgoing:
@@ -58,8 +71,15 @@ def redacted(change: Outgoing, redactor: Redactor) -> Outgoing:
     if change.value is None:
         return change
     fields = parse(change.value)
-    cleaned = {key: it if key == "id" else redactor.value(it, key) for key, it in fields.items()}
-    return change._replace(value=msgspec.json.encode(cleaned))
+    named = {"id": fields.pop("id")} if "id" in fields else {}
+    value = msgspec.json.encode({**named, **redactor.value(fields)})
+    return change._replace(value=value, headers=tuple(_told(name, it, redactor) for name, it in change.headers))
+
+
+def _told(name: str, value: bytes, redactor: Redactor) -> tuple[str, bytes]:
+    """Return a header. Only that which tells why a document cannot be read holds words."""
+    reason = records.unreadable_for([(name, value)])
+    return name, value if reason is None else redactor.text(reason).encode()
 
 
 def redacting(decode: Decode, redactor: Redactor) -> Decode:
@@ -68,12 +88,14 @@ def redacting(decode: Decode, redactor: Redactor) -> Decode:
     def read(record: Record, epochs: tuple[Epoch, ...]) -> Change | Undecodable:
         change = decode(record, epochs)
         if redactor.find(change.id):
-            reason = change.reason if isinstance(change, Undecodable) else REFUSED
-            change = records.undecodable(record, change.version, records.name_of(record), reason)
+            name = records.name_of(record)
+            if isinstance(change, Change) and change.op is not Op.DELETE:
+                change = records.undecodable(record, change.version, name, REFUSED)
+            else:
+                # No index that was built with this redaction has a document of that id: its delete deletes nothing.
+                change = msgspec.structs.replace(change, id=name)
         if isinstance(change, Undecodable):
-            # Beside the rest of its text, the digest of a short secret is as good as the secret.
-            value = (record.value or b"").decode("utf-8", "backslashreplace")
-            return msgspec.structs.replace(change, digest=digest(redactor.text(value)))
+            return msgspec.structs.replace(change, digest=_UNTOLD, reason=redactor.text(change.reason))
         if change.body is None:
             return change
         body = redactor.value(change.body)

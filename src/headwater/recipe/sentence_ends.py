@@ -23,7 +23,7 @@ _CANDIDATE = re.compile(
 #: Never the last word of a sentence, in lower case and without the last dot; a line or two a language.
 _NEVER_LAST = """
 mr mrs ms dr prof rev hon gen col capt lt sgt maj adm gov sen rep pres st mt ft vs cf viz approx dept est fig figs eq
-eqs ch sec vol vols ed eds trans pp ibid op cit resp incl excl misc ave blvd rd hwy ext tel jan feb mar apr jun jul aug
+eqs ch sec vol vols ed eds trans pp ibid op cit resp incl excl misc ave blvd rd hwy ext tel feb apr jun jul aug
 sep sept oct nov dec mon tue tues wed thu thurs fri
 hr fr frl dipl ing bzw ca evtl ggf inkl exkl zzgl vgl sog bspw allg geb gest gez hrsg jh jhd tsd mio mrd abb tab
 kap bd nr abs aufl okt dez mind
@@ -40,8 +40,8 @@ tp gs ts ths pgs bs jl jln ir hj bpk sdr
 د أ م ص ج פרופ עמ डॉ प्रो श्री पं रु
 """
 _ABBREVIATIONS = frozenset(_NEVER_LAST.split())
-#: Words of their own as well: abbreviations only where a number follows.
-_BEFORE_A_NUMBER = "no nos n nr num art p pp pg sect par abs s str fig abb z r"
+#: Words and names of their own as well: abbreviations only where a number follows.
+_BEFORE_A_NUMBER = "jan mar no nos n nr num art p pp pg sect par abs s str fig abb z r"
 _BEFORE_NUMBERS = frozenset(_BEFORE_A_NUMBER.split())
 _ALSO_LAST = frozenset({"a.m", "p.m", "ph.d", "b.c", "a.d"})
 _GERMAN_AFTER_ORDINALS = re.compile(

@@ -65,7 +65,8 @@ def attempt(
     """Put a body through a recipe. `form` is how its text is written; `count` tells the tokens of one, where known."""
     text = body["text"]
     gone = redactor.find(text) if redactor else []
-    cleaned = {key: redactor.value(it, key) for key, it in body.items()} if redactor else body
+    # Twice, as on the way into the log and out of it: what a placeholder stands beside may be found only then.
+    cleaned = redactor.value(redactor.value(dict(body))) if redactor else body
     left = cleaned["text"]
     trial = Trial(
         id=redactor.text(document) if redactor else document,

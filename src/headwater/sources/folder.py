@@ -108,13 +108,18 @@ class _Step:
     def refuse(self, index: int, reason: str, known: Mapping[str, Entry], now_us: int) -> None:
         """Put into the place of a change that the log does not take one that says so, unless the log has it already.
 
-        The file is to be read again: the limit may have been raised.
+        The file is to be read again: the limit may have been raised. A delete is left to the next pass.
         """
         change = self.changes[index]
         document = change.key.decode()
         self.skipped.append((document, reason))
+        kept = self.entries[change.key]
+        if kept is None:
+            self.deletes -= 1
+            del self.changes[index], self.entries[change.key]
+            return
         self.upserts -= 1
-        entry = _ENTRIES.decode(self.entries[change.key] or b"")
+        entry = _ENTRIES.decode(kept)
         entry = msgspec.structs.replace(entry, mtime_ns=0, ctime_ns=0, digest=digest(_REFUSED + entry.digest))
         before = known.get(document)
         if before is not None and before.digest == entry.digest:
@@ -252,7 +257,10 @@ class FolderSource:
 
     def _turn_away(self, step: _Step, index: int, reason: str) -> None:
         key = step.changes[index].key
-        entry = _ENTRIES.decode(step.entries[key] or b"")
+        kept = step.entries[key]
+        if kept is None:
+            return  # a delete: the next pass tries it again
+        entry = _ENTRIES.decode(kept)
         if entry.reader == self._parsers:
             found = Found(key.decode(), entry.size, entry.mtime_ns, entry.ctime_ns, entry.inode)
             self._turned_away[found.id] = found, reason

@@ -66,6 +66,30 @@ class Selection:
         """Tell whether a file is known to be none that is wanted, or to lie below a folder that is not."""
         return not self._included(path) or self._ignored(path)
 
+    def why_left_out(self, path: str) -> str:
+        """Say why a file, which is there, is none that is wanted; empty where it is one. Folders above it are entered.
+
+        Raise Reject when what decides that cannot be read.
+        """
+        names = path.split("/")
+        ignoring: list[str] = []
+        for depth, name in enumerate(names):
+            folder = "".join(f"{above}/" for above in names[:depth])
+            part = folder + name
+            try:
+                with os.scandir(self._root / folder) as entries:
+                    held = list(entries)
+            except OSError as error:
+                raise Reject(f"{folder or 'the folder'} cannot be read: {error.strerror}") from error
+            self.enter(folder, held)
+            ignoring += [folder + it.name for it in held if it.name in self._ignore_files]
+            if (self._root / part).is_symlink():
+                return f"{part} is a symbolic link, and none is followed"
+            if self._ignoring[folder].ignores(part, folder=depth < len(names) - 1):
+                excluded = self._excluded.ignores(part, folder=depth < len(names) - 1)
+                return f"`exclude` names {part}" if excluded else f"{' or '.join(ignoring)} names {part}"
+        return "" if self._included(path) else "`include` does not name it"
+
     def matters(self, path: str, went: bool) -> bool:  # noqa: FBT001 (called by position, as `Matters` says)
         """Tell whether another walk may find something else after something came, changed or `went` at a path."""
         if path.rpartition("/")[2] in self._ignore_files:

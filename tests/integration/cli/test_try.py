@@ -135,3 +135,67 @@ def test_a_document_is_tried_with_what_it_says_of_itself(cli: Cli) -> None:
     )
     assert shown["payload"] == {"title": "For [email]"}
     assert shown["chunks"][0]["context"] == "For [email]\n\n"
+
+
+CHOOSING = """\
+streams:
+  pages:
+    source: {folder: ./pages, include: ['**/*.md'], exclude: [drafts/]}
+    recipe: {redact: email}
+"""
+
+
+def test_it_says_why_the_folder_leaves_a_file_out(cli: Cli) -> None:
+    cli.write("headwater.yaml", CHOOSING)
+    cli.write("pages/a.rst", "text")
+    cli.write("pages/drafts/b.md", "text")
+    cli.write("pages/sub/.headwaterignore", "bob*\n")
+    cli.write("pages/sub/bob@example.org.md", "text")
+    cli.write("elsewhere/d.md", "text")
+    (cli.folder / "pages/link.md").symlink_to(cli.folder / "elsewhere/d.md")
+    (cli.folder / "pages/linked").symlink_to(cli.folder / "elsewhere")
+    with (cli.folder / "pages/large.md").open("wb") as large:
+        large.truncate((32 << 20) + 1)
+    for name, reason in {
+        "a.rst": "the folder leaves it out: `include` does not name it",
+        "drafts/b.md": "the folder leaves it out: `exclude` names drafts",
+        "sub/bob@example.org.md": "the folder leaves it out: sub/.headwaterignore names sub/[email]",
+        "link.md": "the folder leaves it out: link.md is a symbolic link",
+        "linked/d.md": "the folder leaves it out: linked is a symbolic link",
+        "large.md": "larger than 32 MiB",
+    }.items():
+        shown = cli.json("try", f"pages/{name}", "--stream", "pages", "--json", code=1)
+        assert shown["rejected"].startswith(reason)
+        assert shown["chunks"] == []
+    # What is not in the folder is left out by nothing.
+    assert cli.json("try", "elsewhere/d.md", "--json")["rejected"] is None
+    assert cli.json("try", "pages/sub/contact.md", "--json")["rejected"] is None
+
+
+def test_only_files_are_read_and_no_more_than_a_document_may_have(cli: Cli) -> None:
+    os.mkfifo(cli.folder / "pages/fifo.md")
+    for path in ("pages/fifo.md", "/dev/zero", "pages"):
+        assert "no regular file" in cli("try", path, "--stream", "pages", code=2).stderr
+    command = [sys.executable, "-m", "headwater", "try", "-", "--stream", "pages"]
+    with Path("/dev/zero").open("rb") as endless:
+        done = subprocess.run(
+            command, cwd=cli.folder, env=cli.environment, stdin=endless, capture_output=True, timeout=60
+        )
+    assert (done.returncode, b"larger than 32 MiB" in done.stdout) == (1, True)
+
+
+def test_people_see_the_text_and_where_it_goes_on(cli: Cli) -> None:
+    said = cli("try", "pages/sub/contact.md").stdout
+    assert "text: all of it\n  | # Contact\n  | \n  | Write to [email]" in said
+    cli.write("pages/dull.md", "Nothing of interest.")
+    assert "  | Nothing of interest.\n" in cli("try", "pages/dull.md").stdout
+    cli.write("pages/long.md", "open\n" * 100)
+    said = cli("try", "pages/long.md").stdout
+    assert "text: how it begins; --json writes all of it\n" in said
+    assert said.count("  | open\n") == 12
+
+
+def test_it_shows_what_the_index_would_have(cli: Cli) -> None:
+    # Redacted on the way into the log, and once more on the way out: behind digits and a dot come decimals, not cards.
+    cli.write("pages/twice.md", "Contact tel 02-731-2120.4111111111111111")
+    assert cli.json("try", "pages/twice.md", "--json")["text"] == "Contact tel [phone].[card]"

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -89,7 +90,12 @@ class Place:
     def written(self) -> Iterator[tuple[str, bytes]]:
         """All that was written, but for the documents and the configuration."""
         for path in sorted(self.folder.rglob("*")):
-            if path.is_file() and "docs" not in path.parts and path.name != "headwater.yaml":
+            if not path.is_file() or "docs" in path.parts or path.name == "headwater.yaml":
+                continue
+            if path.suffix == ".zip":
+                with ZipFile(path) as archive:
+                    yield from ((f"{path.name}/{it}", archive.read(it)) for it in archive.namelist())
+            else:
                 yield path.name, path.read_bytes()
         yield "what the processes said", b"\n".join(self.said)
         yield "what the provider was sent", self.provider.file.read_bytes()
@@ -128,10 +134,12 @@ def plant(place: Place) -> None:
     place.write("edited.md", f"Before {ALL}.")
     place.write("deleted.md", f"To be deleted {ALL}.")
     place.write(f"{SECRETS['email']}.md", "A path may hold one.")
+    place.write(f"{SECRETS['email']} of tomorrow.md", "A doctor names one.")
+    os.utime(place.folder / f"docs/{SECRETS['email']} of tomorrow.md", (4e9, 4e9))
     place.write(f"not text {SECRETS['ip']}.txt", b"\xff\xfe\xfa")
     place.write("poison.md", f"arsenic {ALL}")
     lines = [
-        {"id": "n1", "text": f"Body {ALL}", "kind": f"kind {ALL}", "title": ALL},
+        {"id": "n1", "text": f"Body {ALL}", "kind": f"kind {ALL}", "title": ALL, ALL: 1},
         {"id": "n2", "body": {"text": "t", "kind": 1, "meta": {ALL: [ALL, {"deep": ALL}], "card": 4539148803436467}}},
         {"id": "n3", "text": f"no kind, a dead letter: {ALL}"},
         {"id": "n4", "text": f"arsenic, refused by the provider: {ALL}", "kind": 1},
@@ -167,6 +175,11 @@ def live(place: Place) -> None:
     for document in ("n1", "n3", "n4"):
         place.call("trace", "notes", document, "--json")
     place.call("status", "--json")
+    for shown in ((), ("--json",)):
+        place.call("try", "docs/plain.md", *shown)
+        place.call("try", f"docs/{SECRETS['email']}.md", *shown, codes=(1,))
+        place.call("doctor", *shown, codes=(0, 1))
+    place.call("doctor", "--bundle", "report.zip", codes=(0, 1))
     place.call("dead", "discard", "notes", "--all")
 
 
@@ -186,12 +199,15 @@ def test_no_secret_is_in_anything_that_was_written(tmp_path: Path, provider: Sta
     assert dead == {"n3", "n4", "n5", "n6", "n7"}
     assert "its id holds" in told
     exported = [json.loads(line) for line in place.call("export", "docs").splitlines()]
+    assert "such as that of [email] of tomorrow.md" in told
     assert {it["id"] for it in exported} == {"plain.md", "short-1.txt", "short-2.txt", "edited.md", "page.html"}
 
 
 BEFORE = """\
 log: sqlite:///log.db
-streams: {notes: {recipe: {embed: {model: hash}}, index: sqlite:///old.db}}
+streams:
+  notes: {recipe: {embed: {model: hash}}, index: sqlite:///old.db}
+  docs: {source: {folder: ./docs}, recipe: {embed: {model: hash}}, index: sqlite:///old-docs.db}
 """
 AFTER = """\
 log: sqlite:///log.db
@@ -200,6 +216,10 @@ streams:
   notes:
     recipe: {redact: all, payload: {title: title}, embed: {model: hash}}
     index: sqlite:///new.db
+  docs:
+    source: {folder: ./docs}
+    recipe: {redact: all, embed: {model: hash}}
+    index: sqlite:///new-docs.db
 """
 
 
@@ -207,16 +227,25 @@ def replayed(place: Place) -> set[str]:
     """Fill a log without redaction, and build an index with it from that; return what of the new holds a secret."""
     settings = place.folder / "headwater.yaml"
     settings.write_text(BEFORE)
+    for it in ("renamed", "deleted"):
+        place.write(f"{it} {SECRETS['email']}.md", f"{it} {ALL}")
     lines = [{"id": f"n{at}", "text": f"{at} {ALL}", "title": ALL} for at in range(5)]
     place.call("publish", "notes", stdin="\n".join(map(json.dumps, [*lines, {"id": SECRETS["email"], "text": "x"}])))
     place.call("run", "--once")
     place.said.clear()
     settings.write_text(AFTER)
     place.call(*RUN)
-    place.call("verify", "notes")
+    # What has such an id can go, and what is said and written of that does not hold it.
+    (place.folder / f"docs/deleted {SECRETS['email']}.md").unlink()
+    (place.folder / f"docs/renamed {SECRETS['email']}.md").rename(place.folder / "docs/renamed.md")
+    place.call("publish", "notes", stdin=json.dumps({"id": SECRETS["email"], "op": "delete"}))
+    place.call(*RUN)
+    for stream in ("notes", "docs"):
+        place.call("verify", stream)
+    assert {json.loads(it)["id"] for it in place.call("export", "docs").splitlines()} == {"renamed.md"}
     place.call("export", "notes")
     place.call("dead", "list", "notes")
-    return {where for _, where in place.leaks() if where not in {"log.db", "old.db"}}
+    return {where for _, where in place.leaks() if where not in {"log.db", "old.db", "old-docs.db"}}
 
 
 def test_what_a_log_held_before_reaches_nothing_new(tmp_path: Path, provider: Start) -> None:

@@ -158,6 +158,12 @@ root@⟦⟧localhost is left alone but ⟦root@host.example.com⟧ is not
 login ⟦svc!ops@example.com⟧ (old form)
 ⟦me@[192.0.2.7]⟧ is an address literal
 attached: ⟦mail-to.bob@example.org⟧.pdf
+मेल ⟦राजेश@उदाहरण.भारत⟧ पर लिखें
+อีเมล ⟦สมชาย@ตัวอย่าง.ไทย⟧
+decomposed: ⟦zoe\u0301@example.org⟧ and ⟦re\u0301my@exe\u0301mple.fr⟧
+in Markdown ⟦john\\_doe@example.org⟧
+⟦zelda@example。org⟧
+写信给⟦li.wei@example.cn⟧。谢谢
 alice at example dot com is not caught ⟦alice (at) example.com⟧
 ⟦bob[at]example[dot]org⟧ neither
 """
@@ -248,6 +254,9 @@ ext: ⟦(212) 555-0100 x123⟧
 reach me at ⟦555 0123⟧ locally
 my number is five five five, ⟦555-0199⟧
 ⟦+49-30-90-18-20⟧
+{"mobilePhone": "⟦5551234567⟧"}
+(⟦1-800-555-0199⟧) is free too
+Zelda,⟦(415) 555-2671⟧,17
 """
 _IPS = """
 ping ⟦203.0.113.7⟧
@@ -290,6 +299,7 @@ nslookup at ⟦1.1.1.1⟧
 login from IP ⟦37.120.133.5⟧ at 10:22
 banned ⟦23.129.64.210⟧.
 the box 2.4.6.8 without a word is ⟦2.4.6.9⟧ for nobody to tell
+in italics _⟦203.0.113.77⟧_
 defanged ⟦10[.]9[.]8[.]7⟧
 """
 
@@ -297,7 +307,7 @@ defanged ⟦10[.]9[.]8[.]7⟧
 def _positives() -> Iterator[tuple[str, str]]:
     for kind, text in (("email", _EMAILS), ("phone", _PHONES), ("ip", _IPS)):
         for line in text.strip().splitlines():
-            yield kind, line.replace("\\u200b", "\u200b").replace("⟦⟧", "")
+            yield kind, line.replace("\\u200b", "\u200b").replace("\\u0301", "\u0301").replace("⟦⟧", "")
     yield from (("card", line) for line in _cards())
     yield from (("iban", line) for line in _ibans())
     yield from (("key", line) for line in _keys())
@@ -331,6 +341,14 @@ def _cards() -> Iterator[str]:
     yield f"कार्ड ⟦{plain.translate({48 + digit: 0x966 + digit for digit in range(10)})}⟧"
     yield f"全角 ⟦{plain.translate({48 + digit: 0xFF10 + digit for digit in range(10)})}⟧"
     yield f"wrapped ⟦{plain[:8]}\n{plain[8:]}⟧ here"
+    yield f"wrapped ⟦{plain[:4]} {plain[4:8]}\r\n{plain[8:12]} {plain[12:]}⟧ as Windows does"
+    yield f"17,⟦{plain}⟧,12/27,Zelda"
+    yield f"id,card\n1,⟦{plain}⟧\n204,⟦{_grouped(plain, (4, 4, 4, 4), '-')}⟧"
+    yield f"17\t⟦{plain}⟧\t12/27"
+    yield f"[17,⟦{plain}⟧,0.5]"
+    yield f"in italics _⟦{plain}⟧_"
+    for hidden in "\0\u180b\u115f\u3164\uffa0\U000e0020\U000e0100":
+        yield f"pan ⟦{plain[:4]}{hidden}{plain[4:]}⟧"
     yield f"odd groups ⟦{_grouped(plain, (2, 6, 6, 2), ' ')}⟧"
     yield f"digit by digit ⟦{' '.join(plain)}⟧"
 
@@ -346,6 +364,9 @@ def _ibans() -> Iterator[str]:
         yield f"auf\u00a0⟦{_fours(_iban(country)).replace(' ', chr(0xA0))}⟧ überweisen"
     whole = _iban("DE")
     yield f"wrapped ⟦{_fours(whole)[:14]}\n{_fours(whole)[15:]}⟧"
+    yield f"wrapped ⟦{_fours(whole)[:14]}\r\n{_fours(whole)[15:]}⟧"
+    yield f"17,⟦{whole}⟧,EUR"
+    yield f"in italics _⟦{whole}⟧_"
     yield f"two blanks ⟦{_fours(whole).replace(' ', '  ')}⟧"
 
 
@@ -405,6 +426,13 @@ def _keys() -> Iterator[str]:
     yield "the password is ⟦Sunny.Day.42⟧"
     yield "my pwd is ⟦letmein⟧, do not tell"
     yield "password: ⟦hunter2⟧"
+    yield "**Password:** ⟦hunter2-x9Q⟧"
+    yield "**Password**: ⟦hunter2-x9Q⟧"
+    yield "<password>⟦hunter2-x9Q⟧</password>"
+    yield "password: ⟦yourmom99X⟧"
+    yield f"token ⟦ghp\\_{'a1B2' * 9}⟧ in Markdown"
+    yield "| password | ⟦hunter2-x9Q⟧ |"
+    yield "password: ⟦84120947⟧"
     yield f"a bare secret ⟦{_random(_ALNUM, 32)}⟧ without a name"
     yield f'token := "⟦{_random(_ALNUM, 24)}⟧"'
 
@@ -469,6 +497,7 @@ phone|zip 90210-1234
 phone|case C-131/12 of 13.05.2014
 phone|Az. 4 K 1234/20
 phone|300-200-3000 is a range of widths
+phone|iPhone 5551234567
 phone|grant 101 000 2020 1
 card|Order {bad4}
 card|order number {bad5} is paid
@@ -486,6 +515,7 @@ card|nanoseconds 1700000000123456789
 card|microseconds 1700000000123456
 card|0.4111111111111111 of the sum
 card|3.4111111111111111
+card|card_4111111111111111_old
 card|0000 0000 0000 0000
 card|1234 5678 9012 3456
 card|4444 4444 4444 444
@@ -578,6 +608,7 @@ ip|IPv6 has 2^128 addresses
 ip|C::D1::E2 in Rust
 ip|time 10:15:30:250
 ip|firmware 3.10.14.12 for the router
+ip|lib_10.2.3.40_amd64
 ip|Office 16.0.17126.20132
 email|decorator @app.route and @property
 email|npm i lodash@4.17.21 react@18.2.0
@@ -680,6 +711,9 @@ key|Bearer bonds: 2031
 key|credentials: ~/.aws/credentials
 key|secretName: my-tls-secret-v2
 key|access_key: ACCESS_KEY_ID
+key|**Password:** *required*
+key|<password>required</password>
+key|password: your-password-1
 key|apiKey: process.env.API_KEY
 """
 

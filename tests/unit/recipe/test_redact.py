@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +14,15 @@ from hypothesis import strategies as st
 
 from headwater.clock import SystemClock, SystemIds
 from headwater.errors import Reject
-from headwater.log.codecs.json import decode, parse, render_time, upsert
+from headwater.log.codecs.json import decode, delete, parse, render_time, unreadable, upsert
+from headwater.log.codecs.oversized import UNMET_HEADER, decoding
+from headwater.log.codecs.records import UNREADABLE_HEADER
 from headwater.log.memory import MemoryLog
 from headwater.log.redaction import REFUSED, RedactingWriter, redacted, redacting
-from headwater.model.change import Change, Outgoing, Record, Undecodable, digest, digest_value
+from headwater.model.change import Change, Op, Outgoing, Record, Undecodable, digest_value
 from headwater.model.registry import ANY_EPOCH
 from headwater.recipe.options import REDACTABLE
-from headwater.recipe.redact.redactor import Redactor
+from headwater.recipe.redact.redactor import Finding, Redactor
 
 from .redaction_score import PAGE, page
 from .redaction_set import NEGATIVES, POSITIVES, Labelled
@@ -107,6 +110,8 @@ def test_values_are_read_with_the_names_of_their_fields() -> None:
         MAIL: {"x": [MAIL]},
         "db_password": "hunter2-x",
         "rest": ["hunter2-x", True, None, 1.5, 1700000000],
+        "contactPhone": {"number": 5551234567, "id": 5551234567},
+        "float": 4.539148803436467e15,
     }
     assert ALL.value(given_) == {
         "phone": "[phone]",
@@ -116,6 +121,8 @@ def test_values_are_read_with_the_names_of_their_fields() -> None:
         "[email]": {"x": ["[email]"]},
         "db_password": "[key]",
         "rest": ["hunter2-x", True, None, 1.5, 1700000000],
+        "contactPhone": {"number": "[phone]", "id": 5551234567},
+        "float": "[card]",
     }
 
 
@@ -134,6 +141,10 @@ def test_what_goes_into_the_log_is_written_anew() -> None:
     assert change.value is not None
     assert parse(change.value) == {"id": "a", "text": "clean", "time": "2024-01-01T00:00:00Z"}
     assert change.headers == (("h", b"v"),)
+    named = redacted(Outgoing(b"a", f'{{"id":"{MAIL}","{MAIL}":1,"contactPhone":"5551234567"}}'.encode()), ALL)
+    assert parse(named.value or b"") == {"id": MAIL, "[email]": 1, "contactPhone": "[phone]"}
+    unread = redacted(unreadable("a", f"damaged: {MAIL}", 0), ALL)
+    assert MAIL.encode() not in b"".join([unread.value or b"", *(value for _, value in unread.headers)])
     assert redacted(Outgoing(b"a", None), ALL).value is None
 
 
@@ -154,6 +165,34 @@ def test_an_id_that_holds_something_is_refused_before_anything_is_appended() -> 
     assert (parse(first or b"")["text"], parse(second or b"")["text"]) == ("[card]", "[email]")
 
 
+def test_a_document_whose_id_holds_something_can_be_deleted_and_is_a_delete_under_another_name() -> None:
+    log = MemoryLog(SystemClock(), SystemIds())
+    writer = RedactingWriter(log.writer("s", 1), ALL)
+    long = f'{{"id": "{MAIL}", "op": "delete", "why": "{CARD}"}}'.encode()
+    asyncio.run(writer.append([delete(MAIL, 0), Outgoing(MAIL.encode(), None), Outgoing(MAIL.encode(), long)]))
+
+    async def records() -> list[Record]:
+        return [it async for it in log.history("s", "g", 1).read(0, 0, 9)]
+
+    held = asyncio.run(records())
+    assert len(held) == 3
+    assert CARD.encode() not in (held[2].value or b"")
+    changes = [redacting(decode, ALL)(it, ANY_EPOCH) for it in held]
+    assert [(it.id, isinstance(it, Change) and it.op) for it in changes] == [
+        (f"record 0.{offset}", Op.DELETE) for offset in range(3)
+    ]
+
+
+def test_a_loop_goes_on_while_a_long_text_is_redacted() -> None:
+    class Held(Redactor):
+        def find(self, text: str) -> list[Finding]:
+            assert threading.current_thread() is not threading.main_thread()
+            return super().find(text)
+
+    log = MemoryLog(SystemClock(), SystemIds())
+    asyncio.run(RedactingWriter(log.writer("s", 1), Held(REDACTABLE)).append([upsert("a", CARD, 0)]))
+
+
 def read(key: str, value: str) -> Change | Undecodable:
     return redacting(decode, ALL)(Record(3, 17, key.encode(), value.encode(), 5), ANY_EPOCH)
 
@@ -172,9 +211,18 @@ def test_what_cannot_be_read_gives_nothing_away_either() -> None:
     named = read(MAIL, f'{{"id": "{MAIL}", "text": "x"}}')
     assert isinstance(named, Undecodable)
     assert (named.id, named.reason) == ("record 3.17", REFUSED)
-    broken = read("a", f"not JSON {CARD}")
-    assert isinstance(broken, Undecodable)
-    assert broken.digest == digest("not JSON [card]")
+    # Not even by a digest, which would tell that somebody guessed well.
+    secret, other = read("a", f"not JSON {CARD}"), read("a", "not JSON")
+    assert isinstance(secret, Undecodable)
+    assert secret.digest == other.digest
+
+
+@pytest.mark.parametrize("header", [UNREADABLE_HEADER, UNMET_HEADER])
+def test_a_reason_that_a_header_gives_is_redacted(header: str) -> None:
+    record = Record(0, 1, b"a", b"{}", 5, headers=((header, f"{MAIL} broke it".encode()),))
+    change = redacting(decoding(decode), ALL)(record, ANY_EPOCH)
+    assert isinstance(change, Undecodable)
+    assert change.reason == "[email] broke it"
 
 
 HARD = [
@@ -198,7 +246,7 @@ HARD = [
         '"',
     ],
     *["password=", 'password: "', "key ", "api_key", "eyJaaaaaaaaa.", "sk-a", "sk-a1", "xoxb-", "ghp_", "AKIA"],
-    "-----BEGIN PRIVATE KEY-----",
+    *["-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----!", "1-1-1.1/1(", "1:1:1:", "\\_", "password: a"],
 ]
 
 

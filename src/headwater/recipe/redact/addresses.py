@@ -6,11 +6,14 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
+from headwater.recipe.redact.shadow import with_marks_as_letters
+
 _MOST_LOCAL, _MOST_DOMAIN = 254, 255
 #: The part before the sign, read backwards from it. Paths and queries are more common than their signs in it.
 _LOCAL = re.compile(r"[\w!$%'*+=^`{|}~-]+(?:\.+[\w!$%'*+=^`{|}~-]+)*")
 _QUOTED = re.compile(r'"[^"\s@]{1,64}(?: [^"\s@]{1,64}){0,3}"')
-_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,62})\.){1,8}([^\W\d_](?:[\w-]{1,62}))")
+#: An ideographic full stop is a dot where it does not end a sentence: between Latin letters.
+_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,62})(?:\.|(?<=[A-Za-z0-9])[。｡](?=[A-Za-z]))){1,8}([^\W\d_](?:[\w-]{1,62}))")
 _LITERAL = re.compile(r"\[(?:IPv6:)?[0-9A-Fa-f:.]{3,45}\]")
 #: What stands before a local part without being of it.
 _NOT_OF_IT = "'=|{`*!~"
@@ -22,6 +25,8 @@ _FILES = frozenset(_ENDINGS.split())
 def emails(text: str) -> Iterator[tuple[int, int]]:
     """Yield the mail addresses of a text."""
     at = text.find("@")
+    if at >= 0:
+        text = with_marks_as_letters(text)
     while at >= 0:
         found = _email(text, at)
         if found:
@@ -73,10 +78,14 @@ def _domain(text: str, at: int) -> int | None:
 _OCTET = r"(?:25[0-5]|2[0-4]\d|[01]?\d?\d)"
 #: What a regular expression finds fast.
 _BEGINNING = re.compile(r"[0-9]{1,3}\.[0-9]{1,3}\.[0-9]")
-_V4 = re.compile(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d|-\w)", re.ASCII)
+#: Underscores right around it make it italic; those within a name do not.
+_APART, _ENDS = r"(?<![A-Za-z0-9])(?<![A-Za-z0-9]_)", r"(?!_*[A-Za-z0-9])"
+_V4 = re.compile(rf"(?<!\.){_APART}(?:{_OCTET}\.){{3}}{_OCTET}{_ENDS}(?!\.\d|-\w)", re.ASCII)
 _V6 = re.compile(
-    r"(?<![\w:.])[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,8}(?:(?:\.\d{1,3}){3})?(?:%[\w.]{1,16})?(?![\w:])", re.ASCII
+    rf"(?<![:.]){_APART}[0-9A-Fa-f]{{0,4}}(?::[0-9A-Fa-f]{{0,4}}){{2,8}}(?:(?:\.\d{{1,3}}){{3}})?(?:%[A-Za-z0-9.]{{1,16}})?{_ENDS}(?!:)",
+    re.ASCII,
 )
+_ROW = re.compile("[0-9A-Fa-f:]+")
 _HEXADECIMAL = re.compile("[0-9A-Fa-f]{0,4}")
 #: Words before four numbers that say that these are a version, or a chapter.
 _VERSION = re.compile(
@@ -107,7 +116,8 @@ def ips(text: str) -> Iterator[tuple[int, int]]:
         found = _V6.match(text, start)
         if found and _is_v6(found[0]):
             yield found.span()
-        at = text.find(":", found.end() if found else at + 1)
+        # Nothing begins within a row of these signs: it would have begun where the row does.
+        at = text.find(":", found.end() if found else _ROW.match(text, at).end())  # type: ignore[union-attr]  # a colon is there
 
 
 def _is_v4(text: str, found: re.Match[str]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from bisect import bisect
 from collections import Counter
 from collections.abc import Iterator
 
@@ -34,6 +35,8 @@ _FORMS: tuple[tuple[tuple[str, ...], re.Pattern[str]], ...] = (
 )
 _SK = re.compile(r"(?<![A-Za-z0-9_-])sk-[A-Za-z0-9_-]{20,250}(?![A-Za-z0-9_-])", re.ASCII)
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?)-----")
+_PEM_END = re.compile(_PEM.pattern.replace("BEGIN", "END"))
+_MOST_PEM = 65536
 #: Base64 with headers, should the end be missing.
 _PEM_BODY = re.compile(r"(?:\s|\\n|[A-Za-z0-9+/=:,-]){0,65536}")
 _LOGIN = re.compile(r"://[^\s/:@]{0,128}:([^\s/@]{3,128})@", re.ASCII)
@@ -61,15 +64,16 @@ _ENDINGS = (
 #: What makes a key one of those: a `primary key` is none.
 _KEY_OF = re.compile(r"(?:api|access|auth|private|secret|account|shared|encryption|signing|master|service)[_ -]?\Z")
 _ASSIGNED = re.compile(
-    r"(?:[_ -]?id)?(?![A-Za-z0-9])[\"'`\]]{0,2}"
-    r"(?:\s{0,3}(?:=>|:=|->|[:=：])\s{0,3}|\s{1,3}(?:is set to|is|was|ist|est|es)\s{1,3}:?\s{0,3}|(?<=bearer)\s{1,3})"
+    r"(?:[_ -]?id)?(?![A-Za-z0-9])[\"'`\]*_]{0,3}"
+    r"(?:\s{0,3}(?:=>|:=|->|[:=：])[*_]{0,3}\s{0,3}[*_]{0,3}|>(?=[^<\n]{4,512}</)"
+    r"|\s{1,3}(?:is set to|is|was|ist|est|es)\s{1,3}:?\s{0,3}|(?<=bearer)\s{1,3})"
     r"(?:(?:bearer|basic|token)\s{1,3})?"
     r"(?:\"([^\"\n]{4,512})\"|'([^'\n]{4,512})'|`([^`\n]{4,512})`|([^\s\"'`,;<>(){}\[\]|]{4,512})(?![^\s\"'`,;<>){}\]|.]))",
     re.IGNORECASE,
 )
 #: What stands for a secret in examples and code.
 _STAND_IN = re.compile(
-    r"[$%<{\[]|.*(?:\$\{|\{\{|\.\.\.|xxx|\*\*\*|your|example|changeme|change_me|placeholder|redacted|dummy|env\b|environ"
+    r"[$%<{\[]|.*(?:\$\{|\{\{|\.\.\.|xxx|\*\*\*|your(?:[\W_]|pass|secret|token|key|api)|example|changeme|change_me|placeholder|redacted|dummy|env\b|environ"
     r"|getenv|process\.)|https?://|/|\./|~/|(?:self|config|settings|os|args|this)\.",
     re.IGNORECASE,
 )
@@ -116,12 +120,19 @@ _COMPILED = [(mark, re.compile(ending)) for mark, ending in _ENDINGS]
 
 
 def _pems(text: str) -> Iterator[tuple[int, int]]:
+    ends: dict[str, list[int]] = {}
+    for end in _PEM_END.finditer(text):
+        ends.setdefault(end[1], []).append(end.end())
     done = 0
     for found in _PEM.finditer(text):
         if found.start() < done:
             continue
-        end = text.find(f"-----END {found[1]}-----", found.end(), found.end() + 65536)
-        done = end + len(found[1]) + 14 if end >= 0 else _PEM_BODY.match(text, found.end()).end()  # type: ignore[union-attr]  # it matches the empty text too
+        behind = ends.get(found[1], ())
+        next_ = bisect(behind, found.end())
+        if next_ < len(behind) and behind[next_] - found.end() <= _MOST_PEM:
+            done = behind[next_]
+        else:
+            done = _PEM_BODY.match(text, found.end()).end()  # type: ignore[union-attr]  # it matches the empty text too
         yield found.start(), done
 
 
@@ -131,7 +142,7 @@ def _named(text: str) -> Iterator[tuple[int, int]]:
         if found is None:
             continue
         group = next(number for number in (1, 2, 3, 4) if found[number] is not None)
-        value = found[group] if group != 4 else found[group].rstrip(".:!?")
+        value = found[group] if group != 4 else found[group].rstrip(".:!?*")
         if value and _is_secret(value, quoted=group != 4):
             start = found.start(group)
             yield start, start + len(value)

@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterator
 
 _DIGITS = re.compile(r"[0-9]+")
-_GAP = re.compile(r"[ \t\n.\-/()]{1,3}")
+_BREAKS = frozenset("\t\r\n")
+#: Digits with little between them. What is possessive holds no way back, and a row may be as long as a text.
+_ROW = re.compile(r"[0-9]++(?:[ \t\r\n.\-/()]{1,3}+[0-9]++)*+")
 
 #: A group of digits: where it begins and ends.
 Group = tuple[int, int]
@@ -18,18 +20,12 @@ Group = tuple[int, int]
 
 def rows(text: str, least: int) -> Iterator[list[Group]]:
     """Yield the rows of groups that have at least so many digits together."""
-    row: list[Group] = []
-    count = 0
-    for found in _DIGITS.finditer(text):
-        start, end = found.span()
-        if row and not (start - row[-1][1] <= 3 and _GAP.fullmatch(text, row[-1][1], start)):
-            if count >= least:
-                yield row
-            row, count = [], 0
-        row.append((start, end))
-        count += end - start
-    if count >= least:
-        yield row
+    for row in _ROW.finditer(text):
+        start, end = row.span()
+        if end - start >= least:
+            groups = [found.span() for found in _DIGITS.finditer(text, start, end)]
+            if sum(high - low for low, high in groups) >= least:
+                yield groups
 
 
 # --- cards
@@ -44,6 +40,7 @@ _ISSUERS = (
     (re.compile(r"35(?:2[89]|[3-8])"), (16, 17, 18, 19)),
     (re.compile(r"5018|5020|5038|5893|6304|6759|676[123]"), (12, 13, 14, 15, 16, 17, 18, 19)),
 )
+_ISSUED = re.compile("|".join(issuer.pattern for issuer, _ in _ISSUERS))
 _LEAST_CARD, _MOST_CARD = 12, 19
 _CARD_GROUPS = frozenset(
     {
@@ -59,6 +56,7 @@ _CARD_GROUPS = frozenset(
         (4, 4, 4, 1),
     }
 )
+_LEAST_CARD_GROUP = min(sizes[0] for sizes in _CARD_GROUPS)
 _CARD_GAPS = frozenset({"", "-", "."})
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
 
@@ -76,6 +74,9 @@ def cards(text: str) -> Iterator[tuple[int, int]]:
 
 def _card(text: str, row: list[Group], at: int) -> int:
     """Return how many groups from here on are a card's number, 0 if none."""
+    start, end = row[at]
+    if end - start < _LEAST_CARD_GROUP or not _ISSUED.match(text, start):
+        return 0
     sizes: list[int] = []
     longest = 0
     for low, high in row[at : at + 5]:
@@ -91,7 +92,8 @@ def _card(text: str, row: list[Group], at: int) -> int:
 
 def _is_card(text: str, row: list[Group], low: int, high: int) -> bool:
     start, end = row[low][0], row[high - 1][1]
-    if _stuck(text, start, end) or (start >= 2 and text[start - 1] in ".," and text[start - 2].isdigit()):
+    # A comma before it stands between two columns; behind a dot come decimals.
+    if _stuck(text, start, end) or (start >= 2 and text[start - 1] == "." and text[start - 2].isdigit()):
         return False
     gaps = {text[row[at][1] : row[at + 1][0]].strip() for at in range(low, high - 1)}
     if len(gaps) > 1 or not gaps <= _CARD_GAPS:
@@ -114,6 +116,7 @@ def luhn(number: str) -> bool:
 
 def _stuck(text: str, start: int, end: int) -> bool:
     """Tell whether letters stand right before or behind."""
+    start, end = _with_italics(text, start, end)
     before, behind = text[start - 1 : start], text[end : end + 1]
     return bool(
         (before.isalpha() and before.isascii())
@@ -123,11 +126,18 @@ def _stuck(text: str, start: int, end: int) -> bool:
     )
 
 
+def _with_italics(text: str, start: int, end: int) -> tuple[int, int]:
+    """Take in the underscores around it that make it italic in Markdown."""
+    while text[start - 1 : start] == text[end : end + 1] == "_":
+        start, end = start - 1, end + 1
+    return start, end
+
+
 # --- accounts
 
 #: The country's letters, read backwards from the digits behind them.
 _COUNTRY = re.compile(r"[ \-]?([A-Za-z]{2})(?![A-Za-z0-9])")
-_IBAN_GAPS = " -.\n\t"
+_IBAN_GAPS = frozenset(" -.\r\n\t")
 #: The registry's lengths, by country.
 _LENGTHS = {
     country: int(length)
@@ -166,10 +176,11 @@ def _iban_end(text: str, start: int, length: int) -> int:
         sign = text[at : at + 1]
         if sign.isalnum() and sign.isascii():
             signs.append(sign)
-        elif sign not in _IBAN_GAPS or not sign or (text[at - 1] in _IBAN_GAPS and text[at - 2] in _IBAN_GAPS):
+        elif sign not in _IBAN_GAPS or _IBAN_GAPS.issuperset(text[max(0, at - 3) : at]):
             return 0
         at += 1
-    if text[at : at + 1].isalnum() or text[at : at + 1] == "_":
+    _, behind = _with_italics(text, start, at)
+    if text[behind : behind + 1].isalnum() or text[behind : behind + 1] == "_":
         return 0
     written = "".join(signs[4:] + signs[:4])
     return at if int("".join(str(int(sign, 36)) for sign in written)) % 97 == 1 else 0
@@ -185,12 +196,16 @@ _LABELS = (
     r"|тел|телефон|τηλ|τηλέφωνο|电话|電話|手机|携帯|전화|휴대폰|هاتف|الهاتف|جوال|טלפון|नंबर|फ़ोन|फोन|โทร|โทรศัพท์"
     r"|điện thoại|sđt"
 )
+#: Where a word begins in `contactPhone`. An `iPhone` has no number behind it.
+_HUMP = r"(?-i:(?<=[a-z]{2})(?=[A-Z]))"
 _LABELLED = re.compile(
-    rf"(?<![A-Za-zÀ-ÿ\[])(?:{_LABELS})s?(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?(?![A-Za-zÀ-ÿ\]])"
-    r"[^\d\n\[]{0,18}\Z",
+    rf"(?:(?<![A-Za-zÀ-ÿ\[])|{_HUMP})(?:{_LABELS})s?(?:[ _-]?(?:numbers?|nummer|no|nr|num|numéro|número|номер))?"
+    r"(?![A-Za-zÀ-ÿ\]])[^\d\n\[]{0,18}\Z",
     re.IGNORECASE,
 )
-_LABEL = re.compile(rf"(?:[\w ]{{0,20}}[ _-])?(?:{_LABELS})s?(?:[ _-]?(?:number|nummer|no|nr|num))?s?", re.IGNORECASE)
+_LABEL = re.compile(
+    rf"(?:[\w ]{{0,20}}(?:[ _-]|{_HUMP}))?(?:{_LABELS})s?(?:[ _-]?(?:number|nummer|no|nr|num))?s?", re.IGNORECASE
+)
 #: Words before a number that say what else it is.
 _OTHER = re.compile(
     r"(?<![A-Za-z])(?:order|ref|reference|part|sku|isbn|issn|ean|upc|gtin|serial|s/n|invoice|model|article|item|ticket|case|tracking"
@@ -251,6 +266,8 @@ def _phone(text: str, row: list[Group], at: int) -> tuple[int, int] | None:
     if text[start : start + 2] == "00" and (end := _international(text, row, at, skip=2)) and end - start > 13:
         return (start, end) if _apart(text, start, end) and not _OTHER.search(before) else None
     found = _NATIONAL.match(text, opened)
+    if found is None and opened < start:
+        opened, found = start, _NATIONAL.match(text, start)
     if found is None or not 9 <= sum(map(str.isdigit, found[0])) <= 12 or _DATE.match(text, start):
         return None
     end = found.end()
@@ -262,13 +279,14 @@ def _phone(text: str, row: list[Group], at: int) -> tuple[int, int] | None:
 
 def _apart(text: str, start: int, end: int) -> bool:
     """Tell whether nothing that belongs to a longer number or name stands right before or behind."""
+    start, end = _with_italics(text, start, end)
     before, behind = text[start - 1 : start], text[end : end + 2]
     stuck = before.isalnum() or (before and before in "_-./@#=+&$€£%")
     return (
         not stuck
         and not behind[:1].isalnum()
         and behind[:1] != "_"
-        and not (behind[:1] in "-./:," and behind[1:].isdigit())
+        and not (behind[:1] in "-./:" and behind[1:].isdigit())
     )
 
 
@@ -282,7 +300,7 @@ def _international(text: str, row: list[Group], at: int, skip: int = 0) -> int:
     for number in range(at, min(at + 9, len(row))):
         low, high = row[number]
         gap = text[row[number - 1][1] : low] if number > at else ""
-        if "\n" in gap or "\t" in gap or total + high - low > most:
+        if not _BREAKS.isdisjoint(gap) or total + high - low > most:
             break
         total += high - low
         end = high
@@ -298,7 +316,7 @@ def _labelled(text: str, row: list[Group]) -> int:
     total, end = 0, 0
     for number, (low, high) in enumerate(row[:9]):
         gap = text[row[number - 1][1] : low] if number else ""
-        if "\n" in gap or "\t" in gap or total + high - low > _MOST_PHONE:
+        if not _BREAKS.isdisjoint(gap) or total + high - low > _MOST_PHONE:
             break
         total += high - low
         end = high

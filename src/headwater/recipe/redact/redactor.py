@@ -16,7 +16,7 @@ from headwater.recipe.redact.numbers import cards, ibans, names_a_phone, phones
 from headwater.recipe.redact.shadow import Shadow
 
 #: Part of the `text` fingerprint: raise it when the same text gives other findings.
-REVISION = 1
+REVISION = 2
 
 _RULES: dict[Redactable, Callable[[str], Iterator[tuple[int, int]]]] = {
     # In the order of who has a stretch that several want.
@@ -72,17 +72,20 @@ class Redactor:
     def value(self, value: Any, name: str = "") -> Any:
         """Return a JSON-like value with its texts, its numbers and the keys of its objects redacted.
 
-        `name` is the field that holds it: `phone: 5551234567` is a phone number, the number alone is none. Of keys that
-        become equal the last one's value is kept.
+        `name` is the field that holds it: `phone: 5551234567` is a phone number, the number alone is none, and
+        `phone: {number: 5551234567}` is one too. Of keys that become equal the last one's value is kept.
         """
         if isinstance(value, str):
             return self._field(value, name)
         if isinstance(value, dict):
-            return {self.text(key): self.value(one, key) for key, one in value.items()}
+            return {
+                self.text(key): self.value(one, name if name and key.lower() in _GENERIC else key)
+                for key, one in value.items()
+            }
         if isinstance(value, list):
             return [self.value(one, name) for one in value]
         if isinstance(value, int | float) and not isinstance(value, bool):
-            written = str(value)
+            written = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
             return value if len(written) < _SHORTEST or written == (cleaned := self._field(written, name)) else cleaned
         return value
 
@@ -95,6 +98,8 @@ class Redactor:
         return _replaced(text, [Finding(max(it.start - len(head), 0), it.end - len(head), it.kind) for it in found])
 
 
+#: Fields that are called after what they lie in.
+_GENERIC = frozenset({"number", "value", "text"})
 #: Nothing that is looked for is shorter.
 _SHORTEST = 7
 
