@@ -94,7 +94,8 @@ def test_a_broker_that_is_too_old(tmp_path: Path) -> None:
             "headwater.yaml", f"log: kafka://{address}\nstreams: {{docs: {{recipe: {{embed: {{model: hash}}}}}}}}\n"
         )
         for verb in ("run --once --timeout 1s", "publish docs", "topics plan"):
-            assert said(cli, verb) == ["headwater: kafka: the broker is too old. Headwater needs Kafka 2.5 or later [too-old]"]
+            told = "headwater: kafka: the broker is too old. Headwater needs Kafka 2.5 or later [too-old]"
+            assert said(cli, verb) == [told]
         assert "too old" in cli("doctor", code=4).stdout
         # It asks for less, and is told of that.
         assert "headwater: kafka: " in said(cli, "status")[-1]

@@ -22,6 +22,8 @@ _NOT_INHERITED = ("HEADWATER_CONFIG",)
 class CommandFailed(HeadwaterError):
     """A command ended otherwise than it should."""
 
+    code = "failed"
+
     def __init__(self, arguments: tuple[str, ...], code: int, complaint: str) -> None:
         super().__init__(f"`headwater {' '.join(arguments)}` ended with exit code {code}: {complaint.strip()}")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib
+import pkgutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +58,9 @@ def test_every_page_is_of_a_code_that_can_come() -> None:
 
 
 def test_every_kind_of_error_has_a_code_with_a_page() -> None:
+    for module in pkgutil.walk_packages([str(SOURCE)], "headwater."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
     for kind in kinds():
         # A halt's code is the name of the anomaly that it is given.
         if not issubclass(kind, Halt) and kind.__module__.startswith("headwater."):
