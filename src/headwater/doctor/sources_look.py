@@ -6,6 +6,7 @@ import os
 import stat
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from headwater.clock import Clock
@@ -13,10 +14,10 @@ from headwater.doctor.machine import mounted_on
 from headwater.doctor.machine_look import mounts
 from headwater.doctor.sources import FoundFolder, Reading, needs_parser, why_no_document
 from headwater.documents.identity import parsers_missing
-from headwater.errors import Reject
+from headwater.errors import Reject, Retry
 from headwater.sources.patterns import matcher
 from headwater.sources.scan import MAX_FILE_BYTES, printable
-from headwater.sources.selecting import Selection
+from headwater.sources.selecting import Selection, ignore_text
 
 #: A look ends after so long, and says so.
 _LOOK_S = 5.0
@@ -126,7 +127,7 @@ def _walk(root: Path, tally: _Tally) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
             with os.scandir(root / folder) as scan:
                 entries = list(scan)
-            tally.selection.enter(folder, entries)
+            tally.selection.enter(folder, entries, partial(_ignore_text, root / folder))
             tally.folders += 1
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
@@ -136,8 +137,12 @@ def _walk(root: Path, tally: _Tally) -> Iterator[tuple[str, os.DirEntry[str]]]:
                         waiting.append(f"{folder}{entry.name}/")
                     else:
                         tally.left_folders += 1
-        except (OSError, Reject):
+        except (OSError, Reject, Retry):
             continue  # it may not be read, or went: what the source skips is in the worker's log
+
+
+def _ignore_text(folder: Path, name: str) -> str:
+    return ignore_text(folder / name)
 
 
 def _away(root: Path) -> tuple[str, str]:

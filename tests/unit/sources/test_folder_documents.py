@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import pytest
@@ -265,12 +266,15 @@ def test_many_answers_are_gathered_between_passes_but_not_without_bound(bench: B
     for number in range(700):
         bench.put(f"{number:03}.txt", document("PDF", str(number)))
 
+    one_at_a_time = threading.Lock()
+
     class Slow(MemoryReader):
         def answers(self, wait_s: float) -> list:  # type: ignore[type-arg]
-            waiting, self._waiting = self._waiting, dict(list(self._waiting.items())[:4])
-            found = super().answers(wait_s)
-            self._waiting = dict(list(waiting.items())[4:])
-            return found
+            with one_at_a_time:
+                waiting, self._waiting = self._waiting, dict(list(self._waiting.items())[:4])
+                found = super().answers(wait_s)
+                self._waiting = dict(list(waiting.items())[4:])
+                return found
 
     async def scenario() -> None:
         bench.reader = Slow()
