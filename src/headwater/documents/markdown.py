@@ -259,8 +259,11 @@ class _Writer:
 
 
 def table_lines(rows: list[list[str]]) -> list[str]:
-    """Return rows as a table, the first as its head."""
-    width = max((len(row) for row in rows), default=0)
-    even = ([*row, *[""] * (width - len(row))] for row in rows)
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in even]
-    return [lines[0], "|" + " --- |" * width, *lines[1:]] if lines else []
+    """Return rows as a table, the first as its head. Columns without any text are left out, and rows end early."""
+    columns = [number for number, cells in enumerate(zip_longest(*rows, fillvalue="")) if any(cells)]
+    lines = [_table_line([row[it] for it in columns if it < len(row)]) for row in rows]
+    return [lines[0], "|" + " --- |" * len(columns), *lines[1:]] if lines else []
+
+
+def _table_line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -77,10 +77,9 @@ def _be_child(parsers: Parsers, question: Question, parent: int, writing: int) -
     """Parse, write the reply, and end. Never returns."""
     try:
         os.setpgid(0, 0)
-        confine.die_with(parent)
         os.closerange(3, writing)
         os.closerange(writing + 1, 256)
-        confine.confine(question.limits)
+        confine.confine(question.limits, parent)
         data = memoryview(msgspec.msgpack.encode(_parse(parsers, question)))
         while data:
             data = data[os.write(writing, data) :]
