@@ -259,11 +259,14 @@ class _Writer:
 
 
 def table_lines(rows: list[list[str]]) -> list[str]:
-    """Return rows as a table, the first as its head. Columns without any text are left out, and rows end early."""
-    columns = [number for number, cells in enumerate(zip_longest(*rows, fillvalue="")) if any(cells)]
-    lines = [_table_line([row[it] for it in columns if it < len(row)]) for row in rows]
-    return [lines[0], "|" + " --- |" * len(columns), *lines[1:]] if lines else []
+    """Return rows as a table, the first as its head. Columns without any text are left out.
 
-
-def _table_line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    Only the head is as long as the longest row, as Markdown demands: one far cell does not fill the others' rows.
+    """
+    columns = sorted({number for row in rows for number, cell in enumerate(row) if cell})
+    cells = [[row[it].replace("|", "\\|") for it in columns if it < len(row)] for row in rows]
+    if not cells:
+        return []
+    cells[0] += [""] * (len(columns) - len(cells[0]))
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return [lines[0], "|" + " --- |" * len(columns), *lines[1:]]
