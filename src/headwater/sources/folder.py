@@ -72,6 +72,10 @@ _ENTRIES = msgspec.msgpack.Decoder(Entry)
 _UNKNOWN = Entry(-1, 0, b"")
 
 
+def _known(stored: Mapping[bytes, bytes]) -> dict[str, Entry]:
+    return {key.decode(): _ENTRIES.decode(value) if value != DOUBTFUL else _UNKNOWN for key, value in stored.items()}
+
+
 class _Step:
     """One append to be: changes, and the position's entries that move with them."""
 
@@ -184,9 +188,7 @@ class FolderSource:
 
     async def synchronise(self) -> Pass:
         serial, stored = await self._writer.position(SOURCE)
-        known = {
-            key.decode(): _ENTRIES.decode(value) if value != DOUBTFUL else _UNKNOWN for key, value in stored.items()
-        }
+        known = await asyncio.to_thread(_known, stored)
         began_ns = self._clock.now_us() * 1000
         self._stillness.turn()
         walk = await asyncio.to_thread(self._walk, seen=bool(serial))
@@ -269,6 +271,7 @@ class FolderSource:
 
     def _delete_steps(self, walk: Walk, known: dict[str, Entry]) -> Iterator[_Step]:
         present = {found.id for found in walk.files}
+        self._turned_away = {it: told for it, told in self._turned_away.items() if it in present}
         step = _Step()
         for document in sorted(known.keys() - present):
             if walk.left(document):
@@ -297,6 +300,7 @@ class FolderSource:
                 step.put(found.id, outcome, self._entry(found, outcome, self._parsers), before, time_us)
             elif outcome is not None:
                 step.skipped.append((found.id, str(outcome)))
+                step.leave(1.0)  # the machine may do better by then
         yield step
 
     def _upsert_steps(

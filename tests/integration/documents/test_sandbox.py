@@ -129,6 +129,24 @@ def test_a_worker_that_stands_still_is_replaced(unruly: SandboxedReader, monkeyp
     assert say(unruly, "good")[0].outcome == GOOD
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_what_somebody_killed_is_read_once_more(unruly: SandboxedReader, number: signal.Signals) -> None:
+    outcomes = []
+    for kills in (1, 2):
+        unruly.ask("a", None, lambda: b"nap")
+        before: set[int] = set()
+        for _ in range(kills):
+            until(lambda before=before: parsing() - before)  # type: ignore[misc]  # bound at once
+            (child,) = parsing() - before
+            before.add(child)
+            os.kill(child, number)
+        outcomes += [answer.outcome for answer in answered(unruly, 1)]
+    read, rejected = outcomes
+    assert read == Extracted("None", "text", "text/plain")
+    assert isinstance(rejected, Reject)
+    assert rejected.reason == "the process that read it was killed, twice"
+
+
 def test_a_parser_inherits_no_secret_and_no_file(unruly: SandboxedReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
@@ -232,6 +250,11 @@ def test_memory_is_watched_where_the_kernel_does_not(most: int, status: int) -> 
 def workers() -> list[psutil.Process]:
     """The processes that this one's readers started, whoever else it started."""
     return [it for it in psutil.Process().children(recursive=True) if arguments(it) == OURS]
+
+
+def parsing() -> set[int]:
+    """The processes that have a document each, by their numbers."""
+    return {it.pid for it in workers() if it.ppid() != os.getpid()}
 
 
 def arguments(process: psutil.Process) -> list[str]:

@@ -117,6 +117,7 @@ def _break_out() -> str:
 
 DEEDS: dict[str, Callable[[], str]] = {
     "loop": _loop,
+    "nap": _doing(lambda: time.sleep(2)),
     "sleep": _doing(lambda: time.sleep(600)),
     "stop": _doing(lambda: os.kill(os.getpid(), signal.SIGSTOP)),
     "memory": lambda: str(len(bytearray(3 << 30))),

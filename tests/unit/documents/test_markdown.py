@@ -76,6 +76,11 @@ def test_structure(page: str, text: str) -> None:
     assert read(page).text == text
 
 
+def test_a_picture_has_a_title_of_its_own() -> None:
+    assert read("<body><svg><title>a drop</title></svg><p>x").title is None
+    assert read("<title>Pumps</title><svg><title>a drop</title></svg>").title == "Pumps"
+
+
 def test_deep_lists_and_quotes_stay_small() -> None:
     text = read("<ul><li>x" * 300 + "<blockquote>y" * 300).text
     assert text.count("x") == text.count("y") == 300
