@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from unittest import mock
 from bench.report import Figure, median
 from bench.site import STREAM
 from headwater.clock import SystemClock
+from headwater.sources import folder as folder_module
 from headwater.wiring import Site, open_site
 
 EDITS = 12
@@ -141,7 +141,7 @@ async def rescan() -> list[Figure]:
             loaded = time.perf_counter() - began
             assert first.upserts == UNCHANGED
             took = []
-            with mock.patch.object(os, "open", wraps=os.open) as opened:
+            with mock.patch.object(folder_module, "read_file") as opened:
                 for _ in range(PASSES):
                     began = time.perf_counter()
                     again = await source.synchronise()

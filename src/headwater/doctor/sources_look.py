@@ -14,7 +14,7 @@ from headwater.doctor.machine import mounted_on
 from headwater.doctor.machine_look import mounts
 from headwater.doctor.sources import FoundFolder, Reading, needs_parser, why_no_document
 from headwater.documents.identity import parsers_missing
-from headwater.errors import Reject
+from headwater.errors import Reject, Retry
 from headwater.recipe.redact.redactor import Redactor
 from headwater.sources.patterns import matcher
 from headwater.sources.scan import MAX_FILE_BYTES, printable
@@ -91,7 +91,7 @@ class _Tally:
         return self._clock.monotonic() < self._end
 
     def enter(self, folder: str, entries: list[os.DirEntry[str]]) -> None:
-        """Take in a folder's ignore files. Raise Reject when one cannot be read."""
+        """Take in a folder's ignore files. Raise Reject or Retry when one cannot be read."""
         self.selection.enter(folder, entries)
         self.folders += 1
         for other in () if self.shared else self._others:
@@ -154,7 +154,7 @@ class _Other:
             for end in (0, *(at for at, letter in enumerate(self._within, 1) if letter == "/")):
                 with os.scandir(root / self._within[:end]) as scan:
                     self._selection.enter(self._within[:end], scan)
-        except (OSError, Reject):
+        except (OSError, Reject, Retry):
             self._selection = None  # nobody knows
 
     def enter(self, folder: str, entries: list[os.DirEntry[str]]) -> None:
@@ -162,7 +162,7 @@ class _Other:
         try:
             if self._selection is not None:
                 self._selection.enter(self._within + folder, entries)
-        except Reject:
+        except (Reject, Retry):
             self._selection = None
 
     def wants(self, name: str) -> bool:
@@ -201,7 +201,7 @@ def _walk(root: Path, tally: _Tally) -> Iterator[tuple[str, os.DirEntry[str]]]:
                         waiting.append(f"{folder}{entry.name}/")
                     else:
                         tally.left_folders += 1
-        except (OSError, Reject):
+        except (OSError, Reject, Retry):
             continue  # it may not be read, or went: what the source skips is in the worker's log
 
 

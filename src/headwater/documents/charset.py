@@ -20,6 +20,13 @@ _MEANT = {"iso8859-1": "cp1252", "ascii": "cp1252", "iso8859-9": "cp1254"}
 #: Of this share of letters in the order of a language, the guess is right; below it, near relatives win too.
 _COHERENT = 0.4
 _COHERENT_MULTIBYTE = 0.1
+#: Nobody can tell readings apart that are this close. Of a language that is written in one of them, that is meant.
+_CLOSE = 0.05
+_WESTERN = "cp1252"
+_WESTERN_LANGUAGES = (
+    *("Danish", "Dutch", "English", "Finnish", "French", "German"),
+    *("Italian", "Norwegian", "Portuguese", "Spanish", "Swedish"),
+)
 #: Codecs that turn bytes to bytes, or read no charset of any page.
 _NO_CHARSETS = ("utf", "idna", "punycode", "unicode", "raw", "base64", "hex", "uu", "quopri", "zlib", "bz2", "rot")
 #: So much of a text tells its charset.
@@ -92,13 +99,18 @@ def _legacy(data: bytes) -> str | None:
     sample = data[:_SAMPLE]
     if len(data) > _SAMPLE:
         sample = sample[: sample.rfind(b"\n") + 1] or sample  # not within a character
-    best = from_bytes(sample).best()
+    matches = from_bytes(sample)
+    best = matches.best()
     if best is None:
         return None
     multibyte = best.multi_byte_usage > 0.1
     if best.coherence < (_COHERENT_MULTIBYTE if multibyte else _COHERENT):
         raise Reject(_UNSURE)
-    text = _strictly(data, best.encoding)
+    # Relatives have most letters in common, so any of them may seem the best by a little.
+    close = [it for it in matches if it.coherence > best.coherence - _CLOSE and it.chaos < best.chaos + _CLOSE]
+    texts = {str(it) for it in close}
+    western = _strictly(sample, _WESTERN) in texts and all(it.language in _WESTERN_LANGUAGES for it in close)
+    text = _strictly(data, _WESTERN if western else best.encoding) if western or len(texts) == 1 else None
     if text is None:
         raise Reject(_UNSURE)
     return text

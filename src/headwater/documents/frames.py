@@ -45,7 +45,11 @@ class Retried(msgspec.Struct, frozen=True, tag=True):
     cause: str
 
 
-Reply = Read | Rejected | Slow | Retried
+class Killed(msgspec.Struct, frozen=True, tag=True):
+    """Somebody, or the kernel, killed what read it."""
+
+
+Reply = Read | Rejected | Slow | Retried | Killed
 REPLY: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 #: Raise it when the same bytes give another text by Headwater's own doing.
-REVISION = 1
+REVISION = 2
 _PARSERS = ("charset-normalizer", "lxml", "mammoth", "openpyxl", "pypdfium2", "python-pptx")
 
 

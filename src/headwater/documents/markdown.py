@@ -259,8 +259,14 @@ class _Writer:
 
 
 def table_lines(rows: list[list[str]]) -> list[str]:
-    """Return rows as a table, the first as its head."""
-    width = max((len(row) for row in rows), default=0)
-    even = ([*row, *[""] * (width - len(row))] for row in rows)
-    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in even]
-    return [lines[0], "|" + " --- |" * width, *lines[1:]] if lines else []
+    """Return rows as a table, the first as its head. Columns without any text are left out.
+
+    Only the head is as long as the longest row, as Markdown demands: one far cell does not fill the others' rows.
+    """
+    columns = sorted({number for row in rows for number, cell in enumerate(row) if cell})
+    cells = [[row[it].replace("|", "\\|") for it in columns if it < len(row)] for row in rows]
+    if not cells:
+        return []
+    cells[0] += [""] * (len(columns) - len(cells[0]))
+    lines = ["| " + " | ".join(row) + " |" for row in cells]
+    return [lines[0], "|" + " --- |" * len(columns), *lines[1:]]

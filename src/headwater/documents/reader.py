@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from headwater.documents.frames import Question, Read, Rejected, Reply, Slow
+from headwater.documents.frames import Killed, Question, Read, Rejected, Retried, Slow
 from headwater.documents.limits import Limits, quick
 from headwater.documents.port import Answer, Extracted, Load
 from headwater.documents.process import DEPENDENCY, PROGRAM, WorkerGone, WorkerProcess
@@ -169,21 +169,24 @@ class SandboxedReader:
             return None, process
         limits = self._limits if waiting.slow else quick(self._limits)
         question = Question(name, data, limits)
-        # A worker looks into no document, so one that is gone is not the document's doing. If two are, it is.
+        # A worker looks into no document, so one that is gone is not the document's doing. If two are, it is; and so it
+        # is with what was killed.
         for _ in range(2):
             try:
                 process = process or self._begin()
-                return self._outcome(process.ask(question), limits), process
+                reply = process.ask(question)
+                if not isinstance(reply, Killed):
+                    return self._outcome(reply, limits), process
             except Retry as error:
                 return error, process
             except WorkerGone:
                 self._end(process)
                 process = None
             if self._closed:
-                return None, None
-        return Reject("the process that read it was killed, twice"), None
+                return None, process
+        return Reject("the process that read it was killed, twice"), process
 
-    def _outcome(self, reply: Reply, limits: Limits) -> Extracted | HeadwaterError | Slow:
+    def _outcome(self, reply: Read | Rejected | Slow | Retried, limits: Limits) -> Extracted | HeadwaterError | Slow:
         if isinstance(reply, Read):
             return reply.extracted
         if isinstance(reply, Slow):

@@ -36,7 +36,7 @@ def of_markup(text: str) -> Extracted:
     if root is None:
         return Extracted("", "markdown", kinds.HTML)
     said = _meta(root)
-    title = next((element.text_content() for element in root.iter("title")), None)
+    title = next((element.text_content() for element in root.xpath("//title[not(ancestor::svg)]")), None)
     return Extracted(
         to_markdown(_main(root)),
         "markdown",

@@ -18,7 +18,7 @@ import msgspec
 
 from headwater.clock import SystemClock
 from headwater.documents import confine, frames
-from headwater.documents.frames import Question, Read, Rejected, Reply, Retried, Slow
+from headwater.documents.frames import Killed, Question, Read, Rejected, Reply, Retried, Slow
 from headwater.documents.limits import Limits
 from headwater.documents.parsing import Parsers
 from headwater.errors import Reject
@@ -28,6 +28,8 @@ _LONGEST_REASON = 300
 #: A reply is the text and what is around it.
 _AROUND = 1 << 20
 _CLOCK = SystemClock()
+#: How whoever stops a service, or the kernel when memory is short, ends a process. No parser does it to itself.
+_FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 
 
 def main(parsers: Parsers | None = None) -> None:
@@ -67,20 +69,20 @@ def _answer(parsers: Parsers, question: Question) -> Reply:
     os.close(reading)
     if refusal is not None:
         os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
+    _, status, usage = os.wait4(child, 0)
     with suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)  # whatever it started, though it may not
-    return refusal or _judge(data, status, question.limits)
+    return refusal or _judge(data, status, usage.ru_utime + usage.ru_stime, question.limits)
 
 
 def _be_child(parsers: Parsers, question: Question, parent: int, writing: int) -> None:
     """Parse, write the reply, and end. Never returns."""
     try:
         os.setpgid(0, 0)
-        confine.die_with(parent)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.closerange(3, writing)
         os.closerange(writing + 1, 256)
-        confine.confine(question.limits)
+        confine.confine(question.limits, parent)
         data = memoryview(msgspec.msgpack.encode(_parse(parsers, question)))
         while data:
             data = data[os.write(writing, data) :]
@@ -116,8 +118,10 @@ def _collect(reading: int, limits: Limits) -> tuple[bytes, Reply | None]:
             return b"", Rejected(f"it holds over {limits.text_bytes >> 20} MiB of text")
 
 
-def _judge(data: bytes, status: int, limits: Limits) -> Reply:
-    """Say what became of a child by what it wrote and how it ended. It is not trusted: its reply must be one."""
+def _judge(data: bytes, status: int, cpu_s: float, limits: Limits) -> Reply:
+    """Say what became of a child by what it wrote, how it ended, and its processor time. It is not trusted: its reply
+    must be one.
+    """
     code = os.waitstatus_to_exitcode(status)
     if code == 0:
         try:
@@ -127,10 +131,12 @@ def _judge(data: bytes, status: int, limits: Limits) -> Reply:
         if isinstance(reply, Read):
             return reply
         return Rejected(reply.reason if isinstance(reply, Rejected) else "the parser wrote no answer")
-    if code == -signal.SIGXCPU:
+    if code == -signal.SIGXCPU or (code == -signal.SIGKILL and cpu_s >= limits.cpu_s):
         return Slow(f"reading it takes more than {limits.cpu_s} s of processor time")
-    if code in (-signal.SIGKILL, confine.OVER_MEMORY):
+    if code == confine.OVER_MEMORY:
         return Rejected("it needs more memory to be read than a document may take")
+    if -code in _FROM_OUTSIDE:
+        return Killed()
     if code < 0:
         return Rejected(f"the parser crashed on it ({signal.Signals(-code).name})")
     return Rejected(f"the parser crashed on it (status {code})")

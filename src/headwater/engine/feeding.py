@@ -16,7 +16,7 @@ OUTRUN_PASSES = 5
 #: So many passes wait for what is in motion before it is left for good.
 MOTION_PASSES = 20
 #: After a hint so long is waited for more of them: one pass does for a burst. Longer where a pass takes longer, so that
-#: however many hints come, half of the time stays free.
+#: however many hints come, half of the time stays free; but never longer than one looks without a hint.
 GATHER_S = 0.1
 
 
@@ -66,7 +66,7 @@ class Feed:
         """Wait until it is time for another pass."""
         wait_s = self._rescan_s if self._again_s is None else min(self._rescan_s, self._again_s)
         if await self._hinted(source, wait_s):
-            await self._clock.sleep(max(GATHER_S, self._took_s))
+            await self._clock.sleep(min(max(GATHER_S, self._took_s), self._rescan_s))
             await self._hinted(source, 0.0)  # what was hinted meanwhile, this pass sees too
 
     async def _hinted(self, source: Source, within_s: float) -> bool:
@@ -87,9 +87,16 @@ class Feed:
         Several workers of a stream look at the same source. Where another one was faster, its pass did the work of
         this one, and the next one begins with what it has noted.
         """
-        began_s = self._clock.monotonic()
+
+        async def attempt() -> Pass:
+            # By itself: an outage takes as long as it likes, and is no reason to look seldom after it.
+            began_s = self._clock.monotonic()
+            result = await source.synchronise()
+            self._took_s = self._clock.monotonic() - began_s
+            return result
+
         try:
-            result = await self._patience.call(source.synchronise)
+            result = await self._patience.call(attempt)
         except Halt as halt:
             self._outrun += 1
             if halt.invariant != "snapshot-race" or self._outrun >= OUTRUN_PASSES:
@@ -97,7 +104,6 @@ class Feed:
             return
         self._outrun = 0
         self._again_s, self._reading = result.again_s, result.reading
-        self._took_s = self._clock.monotonic() - began_s
         self._tell(result)
 
     def _tell(self, result: Pass) -> None:

@@ -72,6 +72,10 @@ _ENTRIES = msgspec.msgpack.Decoder(Entry)
 _UNKNOWN = Entry(-1, 0, b"")
 
 
+def _known(stored: Mapping[bytes, bytes]) -> dict[str, Entry]:
+    return {key.decode(): _ENTRIES.decode(value) if value != DOUBTFUL else _UNKNOWN for key, value in stored.items()}
+
+
 class _Step:
     """One append to be: changes, and the position's entries that move with them."""
 
@@ -189,17 +193,15 @@ class FolderSource:
 
     async def synchronise(self) -> Pass:
         serial, stored = await self._writer.position(SOURCE)
-        known = {
-            key.decode(): _ENTRIES.decode(value) if value != DOUBTFUL else _UNKNOWN for key, value in stored.items()
-        }
+        known = await asyncio.to_thread(_known, stored)
         began_ns = self._clock.now_us() * 1000
-        walk = await asyncio.to_thread(self._walk, seen=bool(serial))
-        if self._watch is not None:
-            self._watch.cover(walk.folders, walk.selection.matters)
         self._stillness.turn()
+        walk = await asyncio.to_thread(self._walk, seen=bool(serial))
+        if self._watch is not None and walk.again_s is None:  # else it did not see all the folders
+            self._watch.cover(walk.folders, walk.selection.matters)
         outcomes = await self._reading.take()
         upserts = deletes = 0
-        again_s: float | None = None
+        again_s = walk.again_s
         skipped = list(walk.skipped)
         # Removals first: what is gone from the folder must not wait for what is large in it.
         steps = (
@@ -268,7 +270,7 @@ class FolderSource:
     def _walk(self, *, seen: bool) -> Walk:
         """Walk the folder; `seen` tells whether the stream ever held anything from it."""
         try:
-            return Walk(self._root, self._choice).run()
+            return Walk(self._root, self._choice, self._moving_s).run()
         except Retry as away:
             if seen or self._passed_ns or not isinstance(away.__cause__, FileNotFoundError):
                 raise
@@ -277,6 +279,7 @@ class FolderSource:
 
     def _delete_steps(self, walk: Walk, known: dict[str, Entry]) -> Iterator[_Step]:
         present = {found.id for found in walk.files}
+        self._turned_away = {it: told for it, told in self._turned_away.items() if it in present}
         step = _Step()
         for document in sorted(known.keys() - present):
             if walk.left(document):
@@ -305,6 +308,7 @@ class FolderSource:
                 step.put(found.id, outcome, self._entry(found, outcome, self._parsers), before, time_us)
             elif outcome is not None:
                 step.skipped.append((found.id, str(outcome)))
+                step.leave(1.0)  # the machine may do better by then
         yield step
 
     def _upsert_steps(
@@ -339,8 +343,8 @@ class FolderSource:
         if turned_away == found:
             raise Reject(reason)
         # From before it is read: what changes meanwhile, within one tick of its time stamp, is found by the next pass.
-        age_ns = self._clock.now_us() * 1000 - found.ctime_ns
-        if wait_s := self._moving_s(found, age_ns):
+        age_ns = self._age_ns(found)
+        if wait_s := self._moving_s(found):
             step.leave(wait_s)
             return
         data = read_file(self._root, found)
@@ -379,10 +383,13 @@ class FolderSource:
     def _clean(self, text: str) -> str:
         return self._redactor.text(text) if self._redactor else text
 
-    def _moving_s(self, found: Found, age_ns: int) -> float:
+    def _age_ns(self, found: Found) -> int:
+        return self._clock.now_us() * 1000 - found.ctime_ns
+
+    def _moving_s(self, found: Found) -> float:
         """Return how long a file is to be left alone. Raise Reject when it never stands still."""
         now_s = self._clock.monotonic()
-        wait_s = self._stillness.wait_s(found.id, found, age_ns / 1e9, now_s)
+        wait_s = self._stillness.wait_s(found.id, found, self._age_ns(found) / 1e9, now_s)
         if wait_s and self._stillness.restless(found.id, now_s):
             raise Reject("is being written all the time")
         return wait_s

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from headwater.errors import Reject
+from headwater.errors import Reject, Retry
 from headwater.sources.ignoring import Ignoring
 from headwater.sources.patterns import matcher
 
@@ -37,17 +37,18 @@ class Selection:
         #: What holds in each folder that was entered.
         self._ignoring: dict[str, Ignoring] = {}
 
-    def enter(self, folder: str, entries: Iterable[os.DirEntry[str]]) -> None:
-        """Take in a folder's ignore files. Raise Reject when one cannot be read: then nothing in the folder is known.
+    def enter(self, folder: str, entries: Iterable[os.DirEntry[str]], read: Callable[[str], str] | None = None) -> None:
+        """Take in a folder's ignore files, which `read` reads by name, if not `ignore_text` by path.
 
-        The folder above was entered before.
+        Raise what that raises: then nothing in the folder is known. The folder above was entered before.
         """
+        read = read or (lambda name: ignore_text(self._root / folder / name))
         above = folder[: folder.rfind("/", 0, -1) + 1]
         ignoring = self._ignoring[above] if folder else self._excluded
         present = {it.name for it in entries if it.name in self._ignore_files and it.is_file(follow_symlinks=False)}
         for name in self._ignore_files:
             if name in present:
-                ignoring = ignoring.deeper(folder, _lines(self._root / folder / name))
+                ignoring = ignoring.deeper(folder, read(name))
         self._ignoring[folder] = ignoring
 
     def wants_file(self, folder: str, name: str) -> bool:
@@ -81,7 +82,10 @@ class Selection:
                     held = list(entries)
             except OSError as error:
                 raise Reject(f"{folder or 'the folder'} cannot be read: {error.strerror}") from error
-            self.enter(folder, held)
+            try:
+                self.enter(folder, held)
+            except Retry as moving:
+                raise Reject(f"{folder}{moving}") from moving
             ignoring += [folder + it.name for it in held if it.name in self._ignore_files]
             if (self._root / part).is_symlink():
                 return f"{part} is a symbolic link, and none is followed"
@@ -111,13 +115,31 @@ class Selection:
         return False
 
 
-def _lines(path: Path) -> str:
+def ignore_text(path: Path | str, at: int | None = None, still: Callable[[os.stat_result], None] | None = None) -> str:
+    """Return what an ignore file holds, by its path, or its name in the folder that is open as `at`.
+
+    Raise Reject when it cannot be read, Retry when it is being written, which `still` may tell of how it is: half of
+    it would let through what the other half leaves out.
+    """
+    name = Path(path).name
     try:
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=at)
         with os.fdopen(file, "rb") as stream:
+            before = os.fstat(file)
+            if still is not None:
+                still(before)
             data = stream.read(MAX_IGNORE_BYTES + 1)
+            whole = _stamp(before) == _stamp(os.fstat(file))
+    except FileNotFoundError as error:
+        raise Retry(name, "went while it was looked for") from error
     except OSError as error:
-        raise Reject(f"{path.name} in it cannot be read: {error.strerror}") from error
+        raise Reject(f"{name} in it cannot be read: {error.strerror}") from error
+    if not whole:
+        raise Retry(name, "is being written")
     if len(data) > MAX_IGNORE_BYTES:
-        raise Reject(f"{path.name} in it is larger than {MAX_IGNORE_BYTES >> 20} MiB")
+        raise Reject(f"{name} in it is larger than {MAX_IGNORE_BYTES >> 20} MiB")
     return os.fsdecode(data)
+
+
+def _stamp(state: os.stat_result) -> tuple[int, int, int]:
+    return state.st_size, state.st_mtime_ns, state.st_ctime_ns

@@ -165,6 +165,11 @@ DIRTY = (
     ),
     Dirty("empty rows.xlsx", lambda: _sheet("", _cell("A1", "first") + _cell("A1048576", "last")), read="| last |"),
     Dirty(
+        "far column.xlsx",
+        lambda: _sheet("", _cell("XFD1", "far") + "".join(_cell(f"A{row}", "near") for row in range(2, 300))),
+        read="|  | far |\n| --- | --- |\n| near |\n",
+    ),
+    Dirty(
         "many rows.xlsx",
         lambda: _sheet("", '<row r="1"></row>' * 300_000 + _cell("A1048576", "end")),
         read="| end |",

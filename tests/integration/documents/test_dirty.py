@@ -21,6 +21,7 @@ def test_it_is_read_or_rejected_with_its_reason(ask: Ask, dirty: Dirty) -> None:
     if dirty.read is not None:
         assert isinstance(found, Extracted), found
         assert dirty.read in found.text
+        assert len(found.text) < 1000 + 2 * len(data)
         assert "\x1b" not in f"{found.title}{found.text}"
     else:
         assert isinstance(found, Reject), found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from headwater.documents import confine
 from headwater.documents import reader as module
 from headwater.documents.limits import Limits
 from headwater.documents.port import Answer, Extracted
@@ -43,7 +45,8 @@ DEEDS = {
     "connect": "something outside of itself",
     "write": "something outside of itself",
     "read": "something outside of itself",
-    "kill the worker": "killed, twice",
+    # Not everywhere does the kernel refuse it.
+    "kill the worker": r"killed, twice|\(PermissionError\)",
     "secret": r"damaged or unusual \(ZeroDivisionError\)",
 }
 
@@ -87,6 +90,21 @@ def test_what_a_parser_prints_goes_nowhere(unruly: SandboxedReader) -> None:
     assert found == {0: Extracted("said", "text", "text/plain"), 1: GOOD}
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux" or confine.landlock_abi() < 6, reason="without Landlock, paths and signals stay open"
+)
+def test_a_parser_can_touch_nothing_outside_of_itself(unruly: SandboxedReader) -> None:
+    inside = Path("/tmp/headwater-unruly-folder")
+    shutil.rmtree(inside, ignore_errors=True)
+    (inside / "c").mkdir(parents=True)
+    (inside / "a").touch()
+    for path in (inside, inside / "c", inside / "a"):
+        path.chmod(0o777)  # what the kernel refuses, it refuses whoever the parser is
+    found = [answer.outcome for answer in say(unruly, "break out")]
+    shutil.rmtree(inside)
+    assert found == [Extracted("", "text", "text/plain")]
+
+
 @pytest.mark.parametrize("unruly", [SLEEPY], indirect=True)
 def test_what_a_parser_starts_is_killed(unruly: SandboxedReader) -> None:
     (answer,) = say(unruly, "fork")
@@ -99,10 +117,34 @@ def test_what_a_parser_starts_is_killed(unruly: SandboxedReader) -> None:
 @pytest.mark.parametrize("unruly", [SLEEPY], indirect=True)
 def test_a_worker_that_stands_still_is_replaced(unruly: SandboxedReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headwater.documents.process._GRACE_S", 0.5)
-    (answer,) = say(unruly, "stop the worker")
+    unruly.ask("a", None, lambda: b"sleep")
+    for _ in range(2):
+        until(lambda: len(workers()) == 2)
+        (worker,) = (it for it in workers() if it.ppid() == os.getpid())
+        worker.send_signal(signal.SIGSTOP)
+        worker.wait(30)
+    (answer,) = answered(unruly, 1)
     assert isinstance(answer.outcome, Reject)
     assert "killed, twice" in answer.outcome.reason
     assert say(unruly, "good")[0].outcome == GOOD
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_what_somebody_killed_is_read_once_more(unruly: SandboxedReader, number: signal.Signals) -> None:
+    outcomes = []
+    for kills in (1, 2):
+        unruly.ask("a", None, lambda: b"nap")
+        before: set[int] = set()
+        for _ in range(kills):
+            until(lambda before=before: parsing() - before)  # type: ignore[misc]  # bound at once
+            (child,) = parsing() - before
+            before.add(child)
+            os.kill(child, number)
+        outcomes += [answer.outcome for answer in answered(unruly, 1)]
+    read, rejected = outcomes
+    assert read == Extracted("None", "text", "text/plain")
+    assert isinstance(rejected, Reject)
+    assert rejected.reason == "the process that read it was killed, twice"
 
 
 def test_a_parser_inherits_no_secret_and_no_file(unruly: SandboxedReader, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,6 +250,11 @@ def test_memory_is_watched_where_the_kernel_does_not(most: int, status: int) -> 
 def workers() -> list[psutil.Process]:
     """The processes that this one's readers started, whoever else it started."""
     return [it for it in psutil.Process().children(recursive=True) if arguments(it) == OURS]
+
+
+def parsing() -> set[int]:
+    """The processes that have a document each, by their numbers."""
+    return {it.pid for it in workers() if it.ppid() != os.getpid()}
 
 
 def arguments(process: psutil.Process) -> list[str]:

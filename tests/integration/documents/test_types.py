@@ -121,7 +121,7 @@ def test_xlsx(ask: Ask) -> None:
     found = ask("stock", making.xlsx(rows))
     assert isinstance(found, Extracted)
     assert found.text == (
-        "## Pumps\n\n| part | count | on |  |\n| --- | --- | --- | --- |\n| valve | 7 | 2024-03-01 |  |\n"
+        "## Pumps\n\n| part | count | on |  |\n| --- | --- | --- | --- |\n| valve | 7 | 2024-03-01 |\n"
         "| tap | 1.5 | 2024-03-01T10:30:00 | TRUE |\n"
     )
     assert (found.type, found.format, found.title, found.author) == (kinds.XLSX, "markdown", "Stock", "Ada")

@@ -84,8 +84,40 @@ def _write() -> str:
     return "written"
 
 
+def _break_out() -> str:
+    """Try everything that a parser must not do. Return what could be done."""
+    inside = Path("/tmp/headwater-unruly-folder")
+    tries: dict[str, Callable[[], object]] = {
+        "fork": lambda: os.fork() or os._exit(0),
+        "exec": lambda: os.execv(sys.executable, [sys.executable, "-c", "pass"]),
+        "open": lambda: os.open("/etc/passwd", os.O_RDONLY),
+        "list": lambda: list(Path("/").iterdir()),
+        "unlink": (inside / "a").unlink,
+        "rename": lambda: (inside / "a").rename(inside / "b"),
+        "rmdir": (inside / "c").rmdir,
+        "mkdir": (inside / "d").mkdir,
+        "symlink": lambda: (inside / "e").symlink_to("a"),
+        "hard link": lambda: (inside / "f").hardlink_to(inside / "a"),
+        "socket": socket.socket,
+        "signal its parent": lambda: os.kill(os.getppid(), 0),
+        "signal init": lambda: os.kill(1, 0),
+        "become root": lambda: os.setuid(0) if os.getuid() else 1 / 0,
+    }
+    done = []
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except OSError:
+            continue
+        except ZeroDivisionError:
+            pass
+        done.append(name)
+    return " ".join(done)
+
+
 DEEDS: dict[str, Callable[[], str]] = {
     "loop": _loop,
+    "nap": _doing(lambda: time.sleep(2)),
     "sleep": _doing(lambda: time.sleep(600)),
     "stop": _doing(lambda: os.kill(os.getpid(), signal.SIGSTOP)),
     "memory": lambda: str(len(bytearray(3 << 30))),
@@ -104,7 +136,7 @@ DEEDS: dict[str, Callable[[], str]] = {
     "write": _write,
     "read": lambda: Path("/etc/passwd").read_text(),
     "kill the worker": _kill_the_worker,
-    "stop the worker": _doing(lambda: os.kill(os.getppid(), signal.SIGSTOP)),
+    "break out": _break_out,
     "secret": lambda: str(1 / 0),
     "environment": lambda: " ".join(sorted(os.environ)),
     "files": lambda: str(sum(_is_open(number) for number in range(3, 256))),

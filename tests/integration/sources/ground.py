@@ -124,9 +124,9 @@ class Ground:
         self.log = MemoryLog(self.clock, SystemIds())
         self._source: FolderSource | None = None
         self._writer = Fragile(self.log.writer(STREAM, 1))
-        #: Deeds that wait for their moment in a pass: how many files it has read by then.
+        #: Deeds that wait for their moment in a pass: how many folders it has looked into by then, and files read.
         self._during: list[tuple[int, Deed]] = []
-        self._read = 0
+        self._passed = 0
         self._trusted = False
         self._eager = False
         # Many appends a pass, so that it can be killed between them.
@@ -134,7 +134,7 @@ class Ground:
             mock.patch.object(folder_module, "BATCH_FILES", 2),
             mock.patch.object(scan, "Found", self._found),
             mock.patch.object(scan, "_same", self._same(scan._same)),
-            mock.patch.object(scan.Walk, "run", self._walked(scan.Walk.run)),
+            mock.patch.object(scan.Walk, "_enter", self._entered(scan.Walk._enter)),
             mock.patch.object(folder_module, "read_file", self._reading(scan.read_file)),
             # Documents are read when a pass takes them, and not whenever a thread comes to it.
             mock.patch.object(Reading, "gather"),
@@ -167,7 +167,7 @@ class Ground:
         self, *, young: bool, during: Sequence[tuple[int, Deed]] = (), dies: tuple[int, bool] | None = None
     ) -> None:
         """Make a pass, begin a process for it if none runs. `dies`: at which append, and whether before it."""
-        self._during, self._read = sorted(during, key=lambda it: it[0]), 0
+        self._during, self._passed = sorted(during, key=lambda it: it[0]), 0
         self._writer.left, self._writer.before = dies or (None, False)
         self.clock.ahead_s = YOUNG_S if young else OLD_S
         try:
@@ -193,25 +193,25 @@ class Ground:
             self._source = FolderSource(self.root, choice, self._writer, self.clock, reader)
         return asyncio.run(self._source.synchronise())
 
-    def _walked(self, whole: Callable[[Walk], Walk]) -> Callable[[Walk], Walk]:
-        def run(walk: Walk) -> Walk:
-            done = whole(walk)
+    def _entered(self, whole: Callable[[Walk, str], list[str]]) -> Callable[[Walk, str], list[str]]:
+        def enter(walk: Walk, folder: str) -> list[str]:
+            below = whole(walk, folder)
             self._moment()
-            return done
+            return below
 
-        return run
+        return enter
 
     def _reading(self, whole: Callable[[Path, Found], bytes | None]) -> Callable[[Path, Found], bytes | None]:
         def read(root: Path, found: Found) -> bytes | None:
             done = whole(root, found)
-            self._read += 1
             self._moment()
             return done
 
         return read
 
     def _moment(self) -> None:
-        while self._during and self._during[0][0] <= self._read:
+        self._passed += 1
+        while self._during and self._during[0][0] < self._passed:
             _, deed = self._during.pop(0)
             self._trusted |= self.clock.ahead_s == OLD_S
             self.do(deed)

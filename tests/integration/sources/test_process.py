@@ -26,6 +26,7 @@ streams:
 """
 LIVES = 4
 NAMES = ("a.md", "b.md", "c.md", "d", "e", "drafts")
+IGNORE = ".headwaterignore"
 
 
 @pytest.fixture
@@ -44,9 +45,12 @@ def indexed(cli: Cli) -> dict[str, str]:
 def folder(root: Path) -> dict[str, str]:
     """What the folder holds, by our own look."""
     found = {}
+    ignored = {"drafts"}
+    if (root / IGNORE).exists():
+        ignored |= set((root / IGNORE).read_text().split())
     for place, below, names in os.walk(root):
-        below[:] = [it for it in below if it != "drafts"]
-        for name in names:
+        below[:] = [it for it in below if it not in ignored]
+        for name in set(names) - ignored:
             path = Path(place, name)
             if name.endswith(".md") and stat.S_ISREG(path.lstat().st_mode):
                 found[path.relative_to(root).as_posix()] = path.read_text()
@@ -58,7 +62,7 @@ def disturb(root: Path, dice: random.Random, count: int) -> None:
     for number in range(count):
         path, other = (root / "/".join(dice.choices(NAMES, k=dice.randint(1, 3))) for _ in range(2))
         with suppress(OSError):
-            match dice.randrange(6):
+            match dice.randrange(9):
                 case 0 | 1:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_text(f"said {dice.randrange(1000):03}")
@@ -74,6 +78,14 @@ def disturb(root: Path, dice: random.Random, count: int) -> None:
                     path.unlink()
                     path.mkdir()
                     (path / "a.md").write_text("in a folder that was a file")
+                case 6 if not path.exists():
+                    path.symlink_to(root.parent / "outside")
+                case 7 if number % 4 == 0:
+                    (root / IGNORE).write_text(dice.choice(["", "b.md", "e\nc.md"]))
+                case 8 if number % 8 == 0:
+                    root.rename(root.parent / "away")
+                    time.sleep(0.2)
+                    (root.parent / "away").rename(root)
         if number % 10 == 0:
             time.sleep(0.05)
 
@@ -97,6 +109,7 @@ def test_a_change_is_searchable_long_before_the_rescan(cli: Cli) -> None:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_the_index_ends_equal_to_the_folder(cli: Cli, seed: int) -> None:
     dice, docs = random.Random(seed), cli.folder / "docs"
+    cli.write("outside/a.md", "outside of the folder")
     for _ in range(LIVES):
         worker = cli.start("run", "--log-format", "json")
         wait_for(worker, "stream.started")

@@ -17,11 +17,23 @@ GERMAN = "Die Straße führt über die Brücke, größer und schöner als frühe
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. Насосы на северных воротах замерзают зимой.\n"
 GREEK = "Αυτό είναι ένα ελληνικό κείμενο για τις αντλίες που παγώνουν τον χειμώνα.\n"
 JAPANESE = "これは日本語の文章です。ポンプは冬に凍ります。北門の近くにあります。\n" * 10
+SPANISH = "El niño comió una manzana en el jardín. Mañana iremos a la montaña con la señora Núñez.\n"
+INVOICE = "Invoice 12\nTotal due: £450.00\nPlease pay within 30 days of receipt.\n" * 4
+CODE = "// Größe des Puffers\nint groesse = 10;\nfor (i = 0; i < groesse; i++) { schreibe(i); }\n" * 10
+HUNGARIAN = (
+    "A szivattyú az északi kapunál télen befagy, ősszel le kell ereszteni a vizet. Kérjük, ellenőrizze a nyomást, "
+    "és erősítse meg a levél átvételét. A gépek működéséről a mérnök minden hétfőn jelentést készít.\n"
+)
+POLISH = "Zażółć gęślą jaźń. Proszę o potwierdzenie odbioru tego listu i odpowiedź do końca tygodnia.\n" * 3
 
 
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [
+        (SPANISH, "cp1252"),
+        (INVOICE, "cp1252"),
+        (CODE, "cp1252"),
+        (POLISH, "cp1250"),
         *(
             (GERMAN, it)
             for it in ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "cp1252", "iso8859-15")
@@ -38,7 +50,13 @@ def test_text_is_what_was_written(text: str, encoding: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", ["Café".encode("cp1252"), "Zażółć gęślą jaźń.".encode("iso8859-2"), "Grüße".encode("cp850")]
+    "data",
+    [
+        "Café".encode("cp1252"),
+        "Zażółć gęślą jaźń.".encode("iso8859-2"),
+        "Grüße".encode("cp850"),
+        POLISH.encode("iso8859-2"),
+    ],
 )
 def test_what_might_be_another_charset_is_not_guessed(data: bytes) -> None:
     with pytest.raises(Reject, match="save it as UTF-8"):

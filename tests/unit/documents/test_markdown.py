@@ -60,7 +60,7 @@ def test_every_word_stays_once_and_in_its_order(page: str) -> None:
         ("<pre>a\n```\n  b</pre>", "````\na\n```\n  b\n````\n"),
         ("<p># a</p><p>```</p>", "\\# a\n\n\\```\n"),
         ("<p>use <code>x  y</code></p>", "use `x y`\n"),
-        ("<table><tr><td>a<td>b<tr><td><p>c</p><p>d</p></table>", "| a | b |\n| --- | --- |\n| c d |  |\n"),
+        ("<table><tr><td>a<td>b<tr><td><p>c</p><p>d</p></table>", "| a | b |\n| --- | --- |\n| c d |\n"),
         ("<table><tr><td><table><tr><td>a<td>b</table>c</table>", "| a b c |\n| --- |\n"),
         ("<table><table>a</table></table>", "a\n"),
         ("<table><caption>a</caption><tr><td>b</table>", "a\n\n| b |\n| --- |\n"),
@@ -76,12 +76,21 @@ def test_structure(page: str, text: str) -> None:
     assert read(page).text == text
 
 
+def test_a_picture_has_a_title_of_its_own() -> None:
+    assert read("<body><svg><title>a drop</title></svg><p>x").title is None
+    assert read("<title>Pumps</title><svg><title>a drop</title></svg>").title == "Pumps"
+
+
 def test_deep_lists_and_quotes_stay_small() -> None:
     text = read("<ul><li>x" * 300 + "<blockquote>y" * 300).text
     assert text.count("x") == text.count("y") == 300
     assert len(text) < 30_000
 
 
-def test_rows_of_a_table_are_as_long_as_its_longest() -> None:
-    assert table_lines([["a"], ["b|c", "d"]]) == ["| a |  |", "| --- | --- |", "| b\\|c | d |"]
+def test_the_head_of_a_table_is_as_long_as_its_longest_row() -> None:
+    assert table_lines([["a"], ["b|c", "d"], ["e"]]) == ["| a |  |", "| --- | --- |", "| b\\|c | d |", "| e |"]
     assert table_lines([]) == []
+
+
+def test_columns_without_text_are_left_out() -> None:
+    assert table_lines([["a", "", "", "b"], ["c"]]) == ["| a | b |", "| --- | --- |", "| c |"]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from headwater.clock import Clock, SystemClock, SystemDice
-from headwater.engine.feeding import MOTION_PASSES, OUTRUN_PASSES, Feed
-from headwater.errors import Halt
+from headwater.engine.feeding import GATHER_S, MOTION_PASSES, OUTRUN_PASSES, Feed
+from headwater.errors import Halt, Retry
 from headwater.observability.signals import Event
 from headwater.patience import Patience
 from headwater.sources.port import Pass
@@ -69,7 +69,9 @@ def test_whatever_else_halts_halts_at_once() -> None:
 
 
 class Moving:
-    """A source in simulated time: told when it hints, how long a pass takes, and what each pass leaves in motion."""
+    """A source in simulated time: told when it hints, how long a pass takes, what each leaves in motion, and from when
+    until when it is away.
+    """
 
     def __init__(
         self,
@@ -79,15 +81,19 @@ class Moving:
         takes_s: float = 0.0,
         again_s: Sequence[float] = (),
         reading: Sequence[int] = (),
+        away: tuple[float, float] = (0, 0),
     ):
         self.clock = clock
         self.hints = sorted(hints)
         self.takes_s = takes_s
         self.again_s = list(again_s)
         self.reading = list(reading)
+        self.away = away
         self.passes: list[float] = []
 
     async def synchronise(self) -> Pass:
+        if self.away[0] <= self.clock.monotonic() < self.away[1]:
+            raise Retry("the folder", "it is away")
         self.passes.append(round(self.clock.monotonic(), 3))
         await self.clock.sleep(self.takes_s)
         again_s = self.again_s.pop(0) if self.again_s else None
@@ -147,6 +153,15 @@ def test_what_is_hinted_during_a_pass_is_looked_at_after_it() -> None:
 def test_half_of_the_time_stays_free_however_many_hints_come() -> None:
     passes = followed(100, hints=[it / 10 for it in range(1000)], takes_s=2.0)
     assert 23 <= len(passes) <= 26
+
+
+def test_however_long_it_was_away_a_hint_is_followed_soon() -> None:
+    back_s, hinted_s = [it for it in followed(3_625, away=(5, 3_600), hints=[3_600]) if it >= 3_600][:2]
+    assert hinted_s - back_s == pytest.approx(GATHER_S)
+
+
+def test_a_pass_that_takes_longer_than_the_rescan_is_no_reason_to_wait_longer() -> None:
+    assert followed(90, hints=[it / 10 for it in range(900)], takes_s=30.0) == [0, 40, 80]
 
 
 def test_what_was_in_motion_is_looked_at_again_when_it_may_be_still() -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -192,8 +192,8 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(bench: Bench, monkeypatc
     bench.told()
     content = scan._read_still
 
-    def edited(file: int, found: scan.Found) -> bytes | None:
-        return b"two" if content(file, found) == b"one" else None
+    def edited(stream: BinaryIO, found: scan.Found) -> bytes | None:
+        return b"two" if content(stream, found) == b"one" else None
 
     monkeypatch.setattr(scan, "_read_still", edited)
     bench.clock = Later(60.0)
@@ -230,12 +230,12 @@ def test_a_file_that_is_being_written_is_not_read_half(bench: Bench, monkeypatch
     clock.ahead_us += 1_000_000
     half = bench.put("a.txt", "half")
 
-    def written(found: scan.Found, age_ns: int) -> float:
+    def age_ns(found: scan.Found) -> int:
         # As if the file had been written to right now.
-        return moving(found, 0 if found.id == "a.txt" else age_ns)
+        return 0 if found.id == "a.txt" else whole(found)
 
-    moving = source._moving_s
-    monkeypatch.setattr(source, "_moving_s", written)
+    whole = source._age_ns
+    monkeypatch.setattr(source, "_age_ns", age_ns)
     for wait_s in range(4):
         half.write_text("half" * (wait_s + 2))
         done = asyncio.run(source.synchronise())
@@ -248,6 +248,63 @@ def test_a_file_that_is_being_written_is_not_read_half(bench: Bench, monkeypatch
     monkeypatch.undo()
     assert bench.told() == [("still.txt", "whole")]
     assert asyncio.run(source.synchronise()) == Pass(1, 0)
+
+
+@pytest.mark.parametrize("folder", ["", "inner/"])
+def test_an_ignore_file_that_is_being_written_lets_nothing_through(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    bench.put(f"{folder}private/a.txt", "secret")
+    bench.put(f"{folder}known.txt", "one")
+    bench.put("other/a.txt", "two")
+    ignoring = bench.put(f"{folder}.headwaterignore", "private/\n")
+    source = bench.source()
+    assert asyncio.run(source.synchronise()) == Pass(2, 0)
+    bench.told()
+    bench.put(f"{folder}known.txt", "news", OLD_NS + 1)
+    # An editor: it truncates, writes half, and the whole.
+    age_ns, before = 100_000_000, source._age_ns
+    monkeypatch.setattr(source, "_age_ns", lambda it: age_ns if it.id.endswith("ignore") else before(it))
+    for content in ("", "draf", "drafts/\nprivate/\n"):
+        ignoring.write_text(content)
+        done = asyncio.run(source.synchronise())
+        assert done.again_s == pytest.approx(0.4)
+        assert done == Pass(0, 0, again_s=done.again_s)
+    age_ns = 500_000_000
+    assert asyncio.run(source.synchronise()) == Pass(1, 0)
+    assert bench.told() == [(f"{folder}known.txt", "news")]
+
+
+@pytest.mark.parametrize("folder", ["", "inner/"])
+def test_an_ignore_file_that_changes_while_it_is_read_is_read_later(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    bench.put(f"{folder}private/a.txt", "secret")
+    ignoring = bench.put(f"{folder}.headwaterignore", "pri")
+    whole = scan.Walk._ignore_text
+
+    def late(walk: scan.Walk, *more: Any) -> str:
+        with monkeypatch.context() as patch:
+            patch.setattr(walk, "_moving_s", lambda found: ignoring.write_text("private/") * 0)
+            return whole(walk, *more)
+
+    monkeypatch.setattr(scan.Walk, "_ignore_text", late)
+    assert bench.synchronise() == Pass(0, 0, again_s=0.5)
+    monkeypatch.undo()
+    assert bench.synchronise() == Pass(0, 0)
+
+
+def test_an_ignore_file_that_never_stands_still_is_told_of(bench: Bench) -> None:
+    clock = Later(0.0)
+    clock.monotonic = lambda: clock.ahead_us / 1e6  # type: ignore[method-assign]  # moved by hand
+    clock.now_us = lambda: 0  # type: ignore[method-assign]  # the file system's runs ahead
+    bench.clock = clock
+    source = bench.source()
+    for number in range(8):
+        bench.put("inner/.headwaterignore", f"{number}")
+        done = asyncio.run(source.synchronise())
+        clock.ahead_us += 1_000_000
+    assert done == Pass(0, 0, (("inner", ".headwaterignore in it is being written all the time"),))
 
 
 def test_where_the_file_systems_clock_runs_ahead_a_file_is_read_after_two_looks(bench: Bench) -> None:
@@ -309,15 +366,13 @@ def test_a_root_that_goes_away_during_the_walk_deletes_nothing(bench: Bench, mon
     bench.put("a/a.txt", "one")
     bench.synchronise()
     bench.told()
-    whole = scan.Walk.run
+    whole = selecting.Selection.enter
 
-    def run(walk: scan.Walk) -> scan.Walk:
+    def enter(*looked: Any) -> None:
         bench.root.rename(bench.root.with_name("away"))
-        monkeypatch.setattr(scan, "check_root", lambda root: 0)
-        monkeypatch.setattr(scan, "_entries", lambda folder: [])
-        return whole(walk)
+        whole(*looked)
 
-    monkeypatch.setattr(scan.Walk, "run", run)
+    monkeypatch.setattr(selecting.Selection, "enter", enter)
     assert bench.synchronise() == Pass(0, 0)
     assert bench.told() == []
 
@@ -346,32 +401,62 @@ def test_what_cannot_be_used_is_reported_and_keeps_its_last_good_version(bench: 
 
 @pytest.mark.parametrize("folder", [False, True])
 def test_what_may_not_be_read_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch, folder: bool) -> None:
-    bench.put("closed/a.txt", "one")
+    bench.put("closed/shut.txt", "one")
     bench.put("open/a.txt", "one")
     bench.synchronise()
     bench.told()
     bench.put("open/a.txt", "two", OLD_NS + 1)
-    bench.put("closed/a.txt", "two", OLD_NS + 1)
+    bench.put("closed/shut.txt", "two", OLD_NS + 1)
+    refused = "closed" if folder else "shut.txt"
 
     # By hand, because the tests may run as a user whom no rights keep out.
     def refusing(real: Callable[..., Any]) -> Callable[..., Any]:
-        def refuse(path: Path, *more: int) -> object:
-            if "closed" in str(path):
+        def refuse(path: Path | str, *more: int) -> object:
+            if refused in Path(path).parts:
                 raise PermissionError(13, "Permission denied")
             return real(path, *more)
 
         return refuse
 
-    if folder:
-        monkeypatch.setattr(scan, "_entries", refusing(scan._entries))
-        monkeypatch.setattr(Path, "lstat", refusing(Path.lstat))
-    else:
-        monkeypatch.setattr(os, "open", refusing(os.open))
+    monkeypatch.setattr(scan, "_open", refusing(scan._open))
+    monkeypatch.setattr(Path, "lstat", refusing(Path.lstat))
     done = bench.synchronise()
     monkeypatch.undo()
-    assert done == Pass(1, 0, (("closed" if folder else "closed/a.txt", "cannot be read: Permission denied"),))
+    assert done == Pass(1, 0, (("closed" if folder else "closed/shut.txt", "cannot be read: Permission denied"),))
     assert bench.told() == [("open/a.txt", "two")]
     assert bench.synchronise() == Pass(1, 0)
+
+
+def test_a_folder_that_becomes_a_link_while_one_looks_leads_nowhere(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        bench.put(f"{folder}/{folder}.txt", folder)
+    (tmp_path / "outside").mkdir()
+    for name in ("a.txt", "b.txt", "secret.txt"):
+        (tmp_path / "outside" / name).write_text("x")
+    whole = selecting.Selection.enter
+
+    def enter(selection: selecting.Selection, folder: str, *more: Any) -> None:
+        whole(selection, folder, *more)
+        # Whichever comes first: the other one is known for a folder, and not yet entered.
+        other = {"a/": "b", "b/": "a"}.get(folder)
+        if other:
+            (bench.root / other).rename(tmp_path / other)
+            (bench.root / other).symlink_to(tmp_path / "outside")
+
+    monkeypatch.setattr(selecting.Selection, "enter", enter)
+    assert bench.synchronise().upserts <= 1
+    assert [text for _, text in bench.told()] in (["a"], ["b"], [])
+
+
+def test_a_folder_above_a_file_that_became_a_link_leads_nowhere(bench: Bench, tmp_path: Path) -> None:
+    bench.put("a/b/c.txt", "inside")
+    (found,) = scan.Walk(bench.root, bench.choice).run().files
+    assert scan.read_file(bench.root, found) == b"inside"
+    (bench.root / "a").rename(tmp_path / "a")
+    (bench.root / "a").symlink_to(tmp_path / "a")
+    assert scan.read_file(bench.root, found) is None, "the same file, but not below the folder any more"
 
 
 def test_a_file_that_moves_while_it_is_read_waits_for_the_next_pass(
