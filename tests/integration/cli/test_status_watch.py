@@ -141,9 +141,9 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
     """Run on a terminal of its own, end it (by Ctrl-C) once the screen was drawn twice; return what it wrote."""
     pid, terminal = pty.fork()
     if pid == 0:
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
         os.chdir(cli.folder)
         os.execve(sys.executable, [sys.executable, "-m", "headwater", *arguments], {**cli.environment, "TERM": "xterm"})
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
     shown, interrupted = b"", False
     try:
         while True:
