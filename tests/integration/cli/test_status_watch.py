@@ -156,7 +156,8 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
             if not piece:
                 break
             shown += piece
-            if shown.count(b"not running") >= 2 and not interrupted:
+            # The third begins: two are whole, and a Ctrl-C throws away what a terminal has not shown yet.
+            if shown.count(b"\x1b[H") > 3 and not interrupted:
                 if end is signal.SIGINT:
                     os.write(terminal, b"\x03")
                 else:
