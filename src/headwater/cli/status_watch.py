@@ -38,8 +38,9 @@ async def watched(config: Path, stream: str | None, every_s: float, *, plain: bo
         caught.append(number)
         looks.cancel()
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Under nohup it outlives its terminal. What a shell starts in the background ends by SIGINT, as `run` does.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
             asyncio.get_running_loop().add_signal_handler(number, end, number)
     try:
         await looks
