@@ -65,7 +65,7 @@ def _declared(head: bytes) -> str | None:
     found = _META.search(head)
     try:
         name = codecs.lookup(found[1].decode("ascii")).name if found else None
-    except LookupError:
+    except (LookupError, OSError):  # the latter where no file may be opened: what is not loaded is no charset
         return None
     if name is None or name.startswith(_NO_CHARSETS):
         return None

@@ -97,15 +97,15 @@ def _turn(path: str, text: str) -> Deed:
     return turn
 
 
-def _link(path: str, outside: str) -> Deed:
+def link(path: str, outside: str) -> Deed:
     """A link out of the folder takes a place."""
 
-    def link(ground: Ground) -> None:
+    def linked(ground: Ground) -> None:
         if _at(ground, path).exists():
             _remove(path)(ground)
         _at(ground, path).symlink_to(ground.outside / outside)
 
-    return link
+    return linked
 
 
 def _second_name(path: str, of: str) -> Deed:
@@ -132,8 +132,8 @@ DEEDS: st.SearchStrategy[Deed] = st.one_of(
     st.builds(swap, _PATHS, _PATHS),
     st.builds(swap, st.just("d"), st.just("e")),
     st.builds(_turn, _PATHS, st.sampled_from(TEXTS)),
-    st.builds(_link, _PATHS, st.sampled_from(["a.txt", "d"])),
-    st.builds(_link, st.sampled_from(["d", "e"]), st.just("d")),
+    st.builds(link, _PATHS, st.sampled_from(["a.txt", "d"])),
+    st.builds(link, st.sampled_from(["d", "e"]), st.just("d")),
     st.builds(_second_name, _PATHS, _PATHS),
     st.builds(_ignore, st.sampled_from([".", "d", "e"]), st.lists(st.sampled_from(NAMES), max_size=2)),
 )
