@@ -120,7 +120,7 @@ def test_no_stream_is_hidden_without_a_word(cli: Cli, rows: int, seen: int, more
     cli.write("headwater.yaml", "streams:\n" + "".join(f"  s{number}: {{}}\n" for number in range(8)))
     cli("publish", "s0", stdin='{"id": "a", "body": {"text": "x"}}\n')
     shown, _ = on_a_terminal(cli, "status", "--watch", *EVERY, rows=rows)
-    assert sum(f"s{number}: ".encode() in shown for number in range(8)) == seen
+    assert sum(f"s{number}: ".encode() in shown for number in range(8)) == seen, shown
     assert more in shown
     assert (b" more: " in shown) == bool(more)
 
@@ -143,7 +143,9 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
         os.chdir(cli.folder)
-        os.execve(sys.executable, [sys.executable, "-m", "headwater", *arguments], {**cli.environment, "TERM": "xterm"})
+        # Its size is the terminal's, not that of the terminal from which the tests were begun.
+        sizeless = {name: it for name, it in cli.environment.items() if name not in ("COLUMNS", "LINES")}
+        os.execve(sys.executable, [sys.executable, "-m", "headwater", *arguments], {**sizeless, "TERM": "xterm"})
     shown, interrupted = b"", False
     try:
         while True:
