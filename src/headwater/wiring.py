@@ -227,7 +227,6 @@ class Site:
         from headwater.documents.reader import SandboxedReader
         from headwater.journal import redactor_of
         from headwater.sources.folder import FolderSource
-        from headwater.sources.selecting import Choice
         from headwater.sources.watching import FolderWatch
 
         folder, redactor = self._stream(stream).source, redactor_of(self._stream(stream))
@@ -238,9 +237,8 @@ class Site:
             emit(Event.SOURCE_UNWATCHED, {"cause": cause, "then": "changes are found by the next `rescan`"})
 
         watch = FolderWatch(folder.folder, self.clock, say) if folder.watch else None
-        choice = Choice(folder.include, folder.exclude, folder.ignore_files)
         writer, reader = self.writer(stream), SandboxedReader()
-        return self._kept(FolderSource(folder.folder, choice, writer, self.clock, reader, watch, redactor))
+        return self._kept(FolderSource(folder.folder, folder.choice, writer, self.clock, reader, watch, redactor))
 
     def patience(self, notice: Callable[[Outage | None, str], None]) -> Patience:
         """Return what waits out outages, and tells `notice` of them."""

@@ -118,9 +118,10 @@ class Looking:
 
 def _written(config: Path) -> tuple[int, ...]:
     """Return what changes when the configuration is written, in place or by another file in its place."""
-    if not config.exists():
+    try:
+        found = config.stat()
+    except OSError:  # what is wrong with it is told when it is read
         return ()
-    found = config.stat()
     return found.st_ino, found.st_mtime_ns, found.st_size
 
 

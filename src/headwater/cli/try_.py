@@ -90,12 +90,11 @@ def _attempt(site: Site, stream: str, file: Path, recipe: Any, redactor: Any, co
 
 def _check_wanted(site: Site, stream: str, below: str) -> None:
     """Raise Reject when the stream's folder leaves out a file that is in it."""
-    from headwater.sources.selecting import Choice, Selection
+    from headwater.sources.selecting import Selection
 
     source = site.settings.streams[stream].source
     assert source is not None, "a file is below it"
-    choice = Choice(source.include, source.exclude, source.ignore_files)
-    if reason := Selection(source.folder, choice).why_left_out(below):
+    if reason := Selection(source.folder, source.choice).why_left_out(below):
         raise Reject(f"the folder leaves it out: {reason}")
 
 
@@ -122,7 +121,7 @@ def _read(name: str, data: bytes) -> Extracted:
 
 def _bytes(file: Path) -> bytes:
     """Read a file. Raise Reject when it is larger than a document may be."""
-    from headwater.sources.scan import MAX_FILE_BYTES
+    from headwater.sources.scan import MAX_FILE_BYTES, TOO_LARGE
 
     try:
         if file == _STDIN:
@@ -135,7 +134,7 @@ def _bytes(file: Path) -> bytes:
     except OSError as error:
         raise Mistake(f"{file}: {error.strerror or error}") from error
     if len(data) > MAX_FILE_BYTES:
-        raise Reject(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise Reject(TOO_LARGE)
     return data
 
 

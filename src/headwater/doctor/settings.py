@@ -22,7 +22,6 @@ from headwater.settings.nodes import Node, Scalar, Sequence
 from headwater.settings.outline import Key, keys, keys_at
 from headwater.settings.schema import Settings
 from headwater.settings.values import Section
-from headwater.sources.selecting import Choice
 
 _Context = Mapping[str, object]
 
@@ -40,7 +39,7 @@ def readings(settings: Settings) -> list[Reading]:
         Reading(
             name,
             str(it.source.folder),
-            Choice(it.source.include, it.source.exclude, it.source.ignore_files),
+            it.source.choice,
             it.recipe.redact,
         )
         for name, it in settings.streams.items()

@@ -17,7 +17,7 @@ from headwater.documents.identity import parsers_missing
 from headwater.errors import Reject, Retry
 from headwater.recipe.redact.redactor import Redactor
 from headwater.sources.patterns import matcher
-from headwater.sources.scan import MAX_FILE_BYTES, printable
+from headwater.sources.scan import MAX_FILE_BYTES, TOO_LARGE, printable
 from headwater.sources.selecting import Selection
 
 #: A look ends after so long, and says so.
@@ -152,9 +152,8 @@ class _Other:
         self._selection: Selection | None = Selection(root, reading.choice)
         try:
             for end in (0, *(at for at, letter in enumerate(self._within, 1) if letter == "/")):
-                with os.scandir(root / self._within[:end]) as scan:
-                    self._selection.enter(self._within[:end], scan)
-        except (OSError, Reject, Retry):
+                self._selection.look_into(self._within[:end])
+        except Reject:
             self._selection = None  # nobody knows
 
     def enter(self, folder: str, entries: list[os.DirEntry[str]]) -> None:
@@ -173,7 +172,7 @@ class _Other:
 def _head(entry: os.DirEntry[str], state: os.stat_result) -> tuple[bytes, str]:
     """Return how a file begins, or why it cannot be read."""
     if state.st_size > MAX_FILE_BYTES:
-        return b"", f"larger than {MAX_FILE_BYTES >> 20} MiB"
+        return b"", TOO_LARGE
     try:
         file = os.open(entry.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -54,6 +54,7 @@ from headwater.settings.values import (
     text_of,
     unfit,
 )
+from headwater.sources.selecting import Choice
 
 DEFAULT_LOG = "sqlite:///headwater.db"
 
@@ -133,6 +134,11 @@ class SourceSettings(Section):
     rescan_s: Duration = Field(
         default=10.0, alias="rescan", description="How often the folder is looked through, told of changes or not."
     )
+
+    @property
+    def choice(self) -> Choice:
+        """Which of the folder's files are wanted."""
+        return Choice(self.include, self.exclude, self.ignore_files)
 
 
 class ChunkSettings(Section):

@@ -16,6 +16,7 @@ from headwater.sources.selecting import Choice, Selection, ignore_text
 from headwater.sources.stillness import QUIET_S
 
 MAX_FILE_BYTES = 32 << 20
+TOO_LARGE = f"larger than {MAX_FILE_BYTES >> 20} MiB"
 #: What kernels say of a link, or of a file where a folder was.
 _SWAPPED = (errno.ENOTDIR, errno.ELOOP, errno.EMLINK)
 
@@ -193,7 +194,7 @@ def _ways(root: Path, document: str) -> Iterator[Path]:
 def read_file(root: Path, found: Found) -> bytes | None:
     """Read a file. None when it moved meanwhile: the next pass will find it. Raise Reject when it cannot be read."""
     if found.size > MAX_FILE_BYTES:
-        raise Reject(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise Reject(TOO_LARGE)
     folder, slash, name = found.id.rpartition("/")
     try:
         with opened(root, folder + slash) as at, os.fdopen(_open(name, 0, at), "rb") as stream:

@@ -51,6 +51,19 @@ class Selection:
                 ignoring = ignoring.deeper(folder, read(name))
         self._ignoring[folder] = ignoring
 
+    def look_into(self, folder: str) -> list[os.DirEntry[str]]:
+        """Enter a folder by its path, and return what is in it. Raise Reject when something cannot be read."""
+        try:
+            with os.scandir(self._root / folder) as entries:
+                held = list(entries)
+        except OSError as error:
+            raise Reject(f"{folder or 'the folder'} cannot be read: {error.strerror}") from error
+        try:
+            self.enter(folder, held)
+        except Retry as moving:
+            raise Reject(f"{folder}{moving}") from moving
+        return held
+
     def wants_file(self, folder: str, name: str) -> bool:
         """Tell whether a file in a folder that was entered is a document."""
         return self._included(folder + name) and not self.excludes_file(folder, name)
@@ -77,15 +90,7 @@ class Selection:
         for depth, name in enumerate(names):
             folder = "".join(f"{above}/" for above in names[:depth])
             part = folder + name
-            try:
-                with os.scandir(self._root / folder) as entries:
-                    held = list(entries)
-            except OSError as error:
-                raise Reject(f"{folder or 'the folder'} cannot be read: {error.strerror}") from error
-            try:
-                self.enter(folder, held)
-            except Retry as moving:
-                raise Reject(f"{folder}{moving}") from moving
+            held = self.look_into(folder)
             ignoring += [folder + it.name for it in held if it.name in self._ignore_files]
             if (self._root / part).is_symlink():
                 return f"{part} is a symbolic link, and none is followed"
