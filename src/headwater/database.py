@@ -30,6 +30,10 @@ LARGE_CACHE_KIB = 24 << 10
 OLDEST_SQLITE = (3, 37, 0)
 _SWITCH_STEP_MS = 10
 
+# The last connection to a file folds its write-ahead log into it. Two that close at the same time each see the other,
+# and neither does: then a stopped worker's file, copied alone, would miss its newest commits. So one at a time.
+_closing = threading.Lock()
+
 _AWAY = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PROTOCOL}
 )
@@ -119,7 +123,8 @@ class Database:
 
         def close() -> None:
             if self._connection is not None:
-                self._connection.close()
+                with _closing:
+                    self._connection.close()
                 self._connection = None
 
         try:
