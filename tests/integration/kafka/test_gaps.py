@@ -95,6 +95,7 @@ def test_history_that_goes_while_a_new_index_is_built_from_it(pipeline: Pipeline
         await stream.once()
         stream.path.unlink()
         stream.model.back.clear()
+        stream.events.clear()  # else the first worker's partitions would be taken for the second's
         limits = Limits(poll_wait_s=0.05, poll_records=5, open_records=10, works=1, work_documents=5)
         task = asyncio.ensure_future(stream.worker(limits=limits).run(once=True))
 

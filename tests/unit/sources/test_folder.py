@@ -42,6 +42,17 @@ class Later(SystemClock):
         return super().now_us() + self.ahead_us
 
 
+class Stopped(Later):
+    """A clock that stands still, so many seconds after a file was written, however slow the machine is."""
+
+    def __init__(self, path: Path, after_s: float) -> None:
+        super().__init__(after_s)
+        self._written_us = path.stat().st_ctime_ns // 1000
+
+    def now_us(self) -> int:
+        return self._written_us + self.ahead_us
+
+
 class Bench:
     """A folder, a log in memory, and the changes that came into it since one last looked."""
 
@@ -186,8 +197,8 @@ def test_files_that_were_swapped_with_their_folders_are_found(bench: Bench, monk
 
 def test_a_file_that_changed_a_moment_ago_is_read_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one tick of the file system's clock an edit may leave no trace but in the bytes."""
-    bench.clock = Later(1.0)
     path = bench.put("a.txt", "one")
+    bench.clock = Stopped(path, 1.0)
     bench.synchronise()
     bench.told()
     content = scan._read_still
@@ -204,9 +215,8 @@ def test_a_file_that_changed_a_moment_ago_is_read_again(bench: Bench, monkeypatc
 
 
 def test_young_is_what_was_young_before_it_was_read(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Later(1.0)
+    clock = Stopped(bench.put("a.txt", "one"), 1.0)
     bench.clock = clock
-    bench.put("a.txt", "one")
     whole = scan.read_file
 
     def slowly(root: Path, found: scan.Found) -> bytes | None:

@@ -19,7 +19,7 @@ from headwater.sources import scan
 from headwater.sources.folder import FolderSource
 from headwater.sources.port import Pass
 from tests.integration.documents.memory import MemoryReader, document
-from tests.unit.sources.test_folder import OLD_NS, Bench, Later
+from tests.unit.sources.test_folder import OLD_NS, Bench, Stopped
 
 
 @pytest.fixture
@@ -165,12 +165,11 @@ def test_when_the_machine_is_to_blame_the_next_pass_tries_again(bench: Bench) ->
 
 
 def test_what_is_young_is_read_when_its_stamp_can_be_trusted(bench: Bench) -> None:
-    clock = Later(1.0)
+    clock = Stopped(bench.put("a.txt", document("PDF", "pumps")), 1.0)
     bench.clock = clock
-    bench.put("a.txt", document("PDF", "pumps"))
     source = bench.source()
     found = passed(source, 1)
-    assert found.again_s == pytest.approx(1.0, abs=0.3)
+    assert found.again_s == pytest.approx(1.0)
     assert found.reading == 0
     clock.ahead_us += 1_100_000
     assert passed(source, 1).reading == 1
