@@ -143,6 +143,7 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
     if pid == 0:
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", rows, 100, 0, 0))
         os.chdir(cli.folder)
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # `nohup make test` has it ignored
         # Its size is the terminal's, not that of the terminal from which the tests were begun.
         sizeless = {name: it for name, it in cli.environment.items() if name not in ("COLUMNS", "LINES")}
         os.execve(sys.executable, [sys.executable, "-m", "headwater", *arguments], {**sizeless, "TERM": "xterm"})
