@@ -159,6 +159,7 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
             if not piece:
                 break
             shown += piece
+            assert shown.count(b"\x1b[H") < 100, "it does not end"
             # The third begins: two are whole, and a Ctrl-C throws away what a terminal has not shown yet.
             if shown.count(b"\x1b[H") > 3 and not interrupted:
                 if end is signal.SIGINT:
@@ -166,6 +167,10 @@ def on_a_terminal(cli: Cli, *arguments: str, rows: int = 24, end: signal.Signals
                 else:
                     os.kill(pid, end)
                 interrupted = True
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
     finally:
         os.close(terminal)
     return shown, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
