@@ -156,7 +156,9 @@ def download(pin: Pin, work: Path) -> Path:
 def unpack(archive: Path, folder: Path) -> None:
     """Unpack and let the archive go: it is as large as what was in it."""
     with tarfile.open(archive) as tar:
-        tar.extractall(folder, filter="data")
+        # Python before 3.11.4 has no filters: what is unpacked there is pinned by its digest, as it is everywhere.
+        tar.extraction_filter = getattr(tarfile, "data_filter", None)
+        tar.extractall(folder)
     archive.unlink()
 
 
