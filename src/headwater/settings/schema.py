@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -54,7 +54,9 @@ from headwater.settings.values import (
     text_of,
     unfit,
 )
-from headwater.sources.selecting import Choice
+
+if TYPE_CHECKING:
+    from headwater.sources.selecting import Choice
 
 DEFAULT_LOG = "sqlite:///headwater.db"
 
@@ -138,6 +140,8 @@ class SourceSettings(Section):
     @property
     def choice(self) -> Choice:
         """Which of the folder's files are wanted."""
+        from headwater.sources.selecting import Choice  # noqa: PLC0415 (every command starts here, few look at files)
+
         return Choice(self.include, self.exclude, self.ignore_files)
 
 
