@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import msgspec
 
@@ -24,6 +25,15 @@ from headwater.model.version import Place
 from headwater.patience import Patience
 
 
+class _Decision(NamedTuple):
+    """How a stream begins, and what that was decided upon."""
+
+    state: StreamState
+    generation: Generation | None
+    fingerprints: Fingerprints
+    opening: Opening
+
+
 class Opener:
     """Begins with one stream, and with each partition that is assigned later. Waits while a dependency is away."""
 
@@ -33,15 +43,23 @@ class Opener:
         self._clock = clock
         self._ids = ids
 
-    async def decide(self, state: StreamState) -> tuple[Generation | None, Fingerprints, Opening]:
-        """Look, and decide how to begin. Nothing is changed yet."""
+    async def decide(self) -> _Decision:
+        """Look, and decide how to begin. Nothing is changed yet.
+
+        Other workers go on meanwhile, and each writes first where this looks last: a change is in the log, then in the
+        index, then committed; an epoch is in the registry, then in the index. In any other order what they do in
+        between looks like an index from a backup, or like another log.
+        """
         ports = self._ports
         await self._patience.call(ports.courier.open)
+        now_us = self._clock.now_us()
+        settled = await self._patience.call(ports.history.watermarks)
         generation = await self.generation()
         fingerprints = ports.recipe(0).fingerprints
         same_recipe(ports.name, generation, fingerprints)
-        now_us = self._clock.now_us()
-        watermarks = await self._patience.call(ports.history.watermarks)
+        state = await self._patience.call(lambda: ports.registry.read(ports.name))
+        ends = await self._patience.call(ports.history.watermarks)
+        watermarks = {at: settled.get(at, marks)._replace(high=marks.high) for at, marks in ends.items()}
         situation = Situation(
             state=state,
             identity=await self._patience.call(ports.history.identity),
@@ -54,12 +72,12 @@ class Opener:
         opening = open_stream(situation)
         fed = fed_from(generation, opening.epochs, situation.identity)
         await self._caught(opening.starts, watermarks, fed, generation, now_us)
-        return generation, fingerprints, opening
+        return _Decision(state, generation, fingerprints, opening)
 
-    async def open(self, state: StreamState, witness: ModelWitness) -> tuple[Opening, Recipe]:
+    async def open(self, witness: ModelWitness) -> tuple[Opening, Recipe]:
         """Decide, and take it down: in the registry, then in the index. Raise Changed when another was faster."""
         ports = self._ports
-        generation, fingerprints, opening = await self.decide(state)
+        state, generation, fingerprints, opening = await self.decide()
         # A model that will not do is found before an index is made: the recipe may be changed then without another one.
         probes = await witness.ask() if generation is None else ()
         digest = ".".join(msgspec.structs.astuple(fingerprints))

@@ -121,9 +121,8 @@ class StreamWorker:
 
     async def obstacle(self) -> HeadwaterError | None:
         """Return what an opening would halt on now, or None. Reads only, and waits as long as a dependency is away."""
-        state = await self.patience.call(lambda: self._ports.registry.read(self._ports.name))
         try:
-            await self._opener.decide(state)
+            await self._opener.decide()
         except HeadwaterError as error:
             return self._addressed(error)
         return None
@@ -150,7 +149,7 @@ class StreamWorker:
         if state.paused:
             return Ended(ports.name, End.PAUSED, state.paused)
         witness = ModelWitness(ports, self.patience)
-        opening, recipe = await self._opener.open(state, witness)
+        opening, recipe = await self._opener.open(witness)
         reader = ports.open_reader()
         try:
             return await self._run_loop(reader, opening, recipe, witness, once=once)

@@ -19,7 +19,7 @@ from headwater.log.port import Batch, SourcePosition, Totals, Watermarks
 from headwater.log.rules import FRESH, first_day, moved, partition_of, take_turns
 from headwater.model.change import Outgoing, Record
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import DeadLetter, DeadState, Receipt, Settlement, Usage, day_of
+from headwater.model.receipt import CaughtUp, DeadLetter, DeadState, Receipt, Settlement, Usage, day_of
 from headwater.model.registry import StreamState
 from headwater.model.version import Version
 
@@ -66,6 +66,7 @@ class _Group:
 
     def __init__(self) -> None:
         self.committed: dict[int, int] = {}
+        self.caught: dict[int, CaughtUp] = {}
         self.owners: dict[int, tuple[MemoryReader, int]] = {}
         self.tokens = 0
         self.assigned_by_hand = False
@@ -287,6 +288,7 @@ class MemoryReader:
             books.judge(receipt, self._generation, now_us)
         for partition, offset in settlement.frontier.items():
             self.group.committed[partition] = max(offset, self.group.committed.get(partition, 0))
+        self.group.caught.update(settlement.caught)
 
     def _holds(self, partition: int) -> bool:
         owner, token = self.group.owners.get(partition, (None, 0))
@@ -348,9 +350,9 @@ class MemoryHistory:
 
     async def watermarks(self) -> dict[int, Watermarks]:
         group = self._stream.groups.get(self._group)
-        committed = group.committed if group else {}
+        committed, caught = (group.committed, group.caught) if group else ({}, {})
         return {
-            number: Watermarks(partition.low, partition.high, committed.get(number, partition.low))
+            number: Watermarks(partition.low, partition.high, committed.get(number, partition.low), caught.get(number))
             for number, partition in enumerate(self._stream.partitions)
         }
 

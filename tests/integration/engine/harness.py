@@ -92,6 +92,7 @@ class Stream:
         limits: Limits | None = None,
         uncompacted: str = "",
         recipe: Callable[[int], Recipe] = LetterRecipe,
+        change: Callable[[StreamPorts], StreamPorts] = lambda it: it,
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
@@ -118,7 +119,7 @@ class Stream:
             witness_s=1.0,
             grace_s=0.2,
         )
-        return StreamWorker(ports, machine)
+        return StreamWorker(change(ports), machine)
 
     async def once(self) -> Ended:
         return await self.worker().run(once=True)
