@@ -13,11 +13,14 @@ from typing import Any, TypeVar
 from headwater.indexes.memory import MemoryIndexReader
 from headwater.indexes.memory_tables import Key
 from headwater.model.manifest import Manifest, Outcome, State
-from headwater.model.receipt import DeadState
+from headwater.model.receipt import DeadLetter, DeadState
 from headwater.model.version import Version
 from tests.simulation.world import FILTERED, GENERATION, GROUP, LETTERS, POISON, REJECTED, STREAM, Said, World, vector
 
 T = TypeVar("T")
+
+#: The outcomes of a version that the index holds.
+IN_THE_INDEX = (Outcome.INDEXED, Outcome.UNCHANGED, Outcome.PAYLOAD_ONLY, Outcome.DELETED, Outcome.FILTERED)
 
 
 class Judge:
@@ -131,6 +134,7 @@ class Judge:
         for said in self.world.said:
             if said.offset >= self.offsets().get(said.partition, 0):
                 self.find("G7", f"{said.document} {said.text!r} was never settled")
+        self.letters_are_closed(letters)
         unsettled -= self.applied_all_the_same(unsettled)
         bad = {(document, version.offset) for document, version in unsettled}
         shown = {stored.manifest.id: stored async for stored in self.reader.scan()} if self.world.said else {}
@@ -171,6 +175,16 @@ class Judge:
 
     def at(self, document: str, offset: int) -> Said | None:
         return next((it for it in self.world.said if it.document == document and it.offset == offset), None)
+
+    def letters_are_closed(self, letters: dict[tuple[str, Version], DeadLetter]) -> None:
+        """G7: nobody is asked about a change when a newer one of its document came into the index since."""
+        done = [it for it in self.world.log.books(STREAM, GENERATION).receipts.values() if it.outcome in IN_THE_INDEX]
+        for (document, version), letter in letters.items():
+            newer = [it for it in done if it.document == document and it.version.offset > version.offset]
+            waits = letter.state in (DeadState.OPEN, DeadState.RETRYING)
+            # A delete may have gone ahead of the change while that was being tried: then a retry closes the letter.
+            if waits and any(receipt.settled_us > letter.opened_us for receipt in newer):
+                self.find("G7", f"a dead letter of {document} waits although a newer version is in the index")
 
     def applied_all_the_same(self, unsettled: set[tuple[str, Version]]) -> set[tuple[str, Version]]:
         """Return the letters whose change another worker applied.

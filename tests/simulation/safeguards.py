@@ -208,6 +208,10 @@ def _a_repeat_opens_letters_again(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(memory_log, "moved", moved)
 
 
+def _letters_wait_for_a_retry(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(memory_log, "closes", lambda outcome, version, older: False)
+
+
 def _the_row_follows_the_commit(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Positions, "owed", lambda self: [])
     patch.setattr(Positions, "assuming", lambda self, places: [])
@@ -244,5 +248,6 @@ SAFEGUARDS = (
     Safeguard("an answer is brought into the order asked", "G6", _answers_as_they_come),
     Safeguard("a dead letter is kept with the commit", "G1", _dead_letters_are_dropped),
     Safeguard("a discarded dead letter stays discarded", "G7", _a_repeat_opens_letters_again, 432),
+    Safeguard("a newer version closes the letters of older ones", "G7", _letters_wait_for_a_retry),
     Safeguard("the index's own row never falls behind the commit", "G12", _the_row_follows_the_commit),
 )

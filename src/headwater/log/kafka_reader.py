@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, ParamSpec
 
+import msgspec
 from confluent_kafka import Consumer
 
 from headwater.clock import Clock, Ids
@@ -19,6 +20,7 @@ from headwater.log.kafka_intake import ConsumerThread, Hold, News
 from headwater.log.kafka_ledger import LetterBook
 from headwater.log.kafka_records import (
     CONTENT_TYPE,
+    LetterEvent,
     LetterKey,
     encode_caught,
     encode_receipt,
@@ -31,8 +33,10 @@ from headwater.log.kafka_registry import KafkaRegistry
 from headwater.log.kafka_settling import Entry, Mode, Outdated, Settler
 from headwater.log.kafka_statistics import Statistics
 from headwater.log.port import Batch
+from headwater.log.rules import WAITING, closes
 from headwater.model.manifest import Outcome
-from headwater.model.receipt import Settlement, Usage
+from headwater.model.receipt import Receipt, Settlement, Usage
+from headwater.model.version import Version
 from headwater.observability.signals import Emit, Event
 
 P = ParamSpec("P")
@@ -87,6 +91,7 @@ class KafkaReader:
         self._joining = asyncio.Lock()
         self._news: News | None = None
         self._known: set[LetterKey] = set()  # letters that this reader opened itself
+        self._waiting: dict[str, set[Version]] = {}  # by document, the letters that a newer version would close
         self._last: tuple[Settlement, list[Entry]] | None = None
         self._handing_over = 0  # the number of the news that the next poll hands over
         self._secret = b""
@@ -158,7 +163,7 @@ class KafkaReader:
     async def _prepare(self) -> None:
         """Learn what settling needs to know, once."""
         if not self._secret:
-            await self._book.catch_up()
+            await self._learn_letters()
             self._secret = await self._registry.secret(self._names.stream)
             epochs = (await self._registry.read(self._names.stream)).epochs
             # A member that comes back under its name is given what it had, so partitions that were added meanwhile
@@ -169,7 +174,7 @@ class KafkaReader:
         self._news = news = self._news or thread.news()
         if news is not None:
             # A letter that the last owner opened must be known before any receipt of its change is written.
-            await self._book.catch_up()
+            await self._learn_letters()
             self._news = None
             self._handing_over = news.number if news.revoked else 0
             self._committed.update(news.assigned)
@@ -238,20 +243,32 @@ class KafkaReader:
             value = encode_usage(name, settlement.usage, names.generation)
             entries.append(Entry(names.receipts, 0, None, value, headers))
         now_us = self._clock.now_us()
-        any_open = bool(self._known or self._book.letters)
         for receipt in settlement.receipts:
-            dead = receipt.outcome is Outcome.DEAD
-            if not dead and not any_open:
-                continue
-            letter = (names.generation, receipt.document, str(receipt.version))
-            if dead:
-                any_open = True
-                self._known.add(letter)
-            if letter in self._known or letter in self._book.letters:
-                event = of_receipt(receipt, names.generation, now_us)
-                key, value, event_headers = self._book.record(event, names.changes)
-                entries.append(Entry(self._book.topic, 0, key, value, event_headers))
+            if receipt.outcome is Outcome.DEAD or self._known or self._book.letters:
+                for event in self._events(receipt, now_us):
+                    key, value, event_headers = self._book.record(event, names.changes)
+                    entries.append(Entry(self._book.topic, 0, key, value, event_headers))
         return entries
+
+    def _events(self, receipt: Receipt, now_us: int) -> list[LetterEvent]:
+        """Return what a receipt means for the letter of its version, and for those that it overtakes."""
+        generation, document, version = self._names.generation, receipt.document, receipt.version
+        letter = (generation, document, str(version))
+        if receipt.outcome is Outcome.DEAD:
+            self._known.add(letter)
+            self._waiting.setdefault(document, set()).add(version)
+        event = of_receipt(receipt, generation, now_us)
+        events = [event] if letter in self._known or letter in self._book.letters else []
+        for older in sorted(self._waiting.get(document, ()), key=str):
+            if closes(receipt.outcome, version, older):
+                self._waiting[document].remove(older)
+                events.append(msgspec.structs.replace(event, version=str(older), outcome=Outcome.SUPERSEDED))
+        return events
+
+    async def _learn_letters(self) -> None:
+        await self._book.catch_up()
+        for letter in self._book.letters.of(self._names.generation, WAITING):
+            self._waiting.setdefault(letter.document, set()).add(letter.version)
 
     def _tell(self, statistics: Statistics) -> None:
         """Tell of the client's statistics."""

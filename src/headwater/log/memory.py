@@ -16,7 +16,7 @@ import msgspec
 from headwater.clock import Clock, Ids
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import Batch, SourcePosition, Totals, Watermarks
-from headwater.log.rules import FRESH, first_day, moved, partition_of, take_turns
+from headwater.log.rules import FRESH, closes, first_day, moved, partition_of, take_turns
 from headwater.model.change import Outgoing, Record
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import CaughtUp, DeadLetter, DeadState, Receipt, Settlement, Usage, day_of
@@ -103,7 +103,11 @@ class _Books:
         return True
 
     def judge(self, receipt: Receipt, generation: int, now_us: int) -> None:
-        """Open or move the dead letter of the receipt's version."""
+        """Open or move the dead letter of the receipt's version, and close those that it overtakes."""
+        for (document, version), older in self.dead.items():
+            if document == receipt.document and closes(receipt.outcome, receipt.version, version):
+                state = moved(older.state, Outcome.SUPERSEDED)
+                self.dead[document, version] = msgspec.structs.replace(older, state=state)
         key = (receipt.document, receipt.version)
         letter = self.dead.get(key)
         if letter is not None:

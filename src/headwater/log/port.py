@@ -51,7 +51,8 @@ class LogReader(Protocol):
 
         Idempotent: a receipt with a known key is not written again, an offset never goes back, and a dead letter that
         exists keeps its state, except that RETRYING becomes OPEN again for DEAD, and OPEN and RETRYING become SETTLED
-        for every other outcome of its version. Of a compacted log, `caught` is kept with the committed offsets, also
+        for every other outcome of its version, and when a newer version of its document is in the index (`closes`). Of
+        a compacted log, `caught` is kept with the committed offsets, also
         where they stay where they are. A frontier beyond what the log no longer holds goes over that gap: it is the
         engine's to judge. Raise Lost when a partition of the frontier is another worker's now
         (then nothing was written), Retry when the log is away (then it may or may not have been).

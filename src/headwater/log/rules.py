@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from headwater.model.change import Record
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadState, day_of
+from headwater.model.version import Version
 
 #: What a person can do about records that are gone and are needed.
 REBUILD = "Build a new index from the log, or restore a newer backup of the index"
 
 #: The outcomes that made a change searchable, or took it away from search: those that freshness is about.
 FRESH = frozenset({Outcome.INDEXED, Outcome.UNCHANGED, Outcome.PAYLOAD_ONLY, Outcome.DELETED, Outcome.FILTERED})
+
+#: The states of a dead letter whose change waits for somebody.
+WAITING = frozenset({DeadState.OPEN, DeadState.RETRYING})
 
 #: A ledger tells the usage of so many days one by one: those of any calendar month, until well after its end.
 DAYS = 62
@@ -37,7 +41,22 @@ def moved(state: DeadState, outcome: Outcome) -> DeadState:
     """
     if outcome is Outcome.DEAD:
         return DeadState.OPEN if state is DeadState.RETRYING else state
-    return DeadState.SETTLED if state in (DeadState.OPEN, DeadState.RETRYING) else state
+    return DeadState.SETTLED if state in WAITING else state
+
+
+def closes(outcome: Outcome, version: Version, older: Version) -> bool:
+    """Tell whether a receipt closes the dead letter of an older version of its document.
+
+    The index has the newer one, so a retry would find nothing left to do. False where nothing tells which is older: a
+    record that cannot be read has no order, and may lie among records that have one.
+    """
+    if outcome not in FRESH or version.epoch < older.epoch:
+        return False
+    if version.epoch > older.epoch:
+        return True
+    if version.order != older.order:
+        return 0 < older.order < version.order
+    return version.partition == older.partition and version.offset > older.offset
 
 
 def take_turns(

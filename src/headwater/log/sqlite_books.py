@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from headwater.log.rules import FRESH, moved
+from headwater.log.rules import FRESH, WAITING, closes, moved
 from headwater.log.sqlite_schema import name_digest, secret
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadState, Receipt, Usage, day_of
@@ -21,7 +21,6 @@ _LETTER = (
     "stream = ? AND generation = ? AND epoch = ? AND ord = ? AND version_offset = ? AND version_partition = ?"
     " AND document = ?"
 )
-_WAITING = (DeadState.OPEN, DeadState.RETRYING)
 
 
 class Books:
@@ -106,29 +105,38 @@ class Books:
         """Tell whether any letter can be moved at all: nearly always none, which saves a look for each receipt."""
         row = self._connection.execute(
             "SELECT EXISTS (SELECT 1 FROM log_dead WHERE stream = ? AND generation = ? AND state IN (?, ?))",
-            (*self._owner, *_WAITING),
+            (*self._owner, *WAITING),
         ).fetchone()
         return bool(row[0])
 
     def _move(self, receipt: Receipt, now_us: int) -> None:
-        key = letter_key(receipt.document, receipt.version)
-        row = self._connection.execute(f"SELECT state FROM log_dead WHERE {_LETTER}", (*self._owner, *key)).fetchone()
-        if row is None:
-            if receipt.outcome is Outcome.DEAD:
-                place = receipt.place
-                self._connection.execute(
-                    f"INSERT INTO log_dead VALUES ({', '.join('?' * 13)})",
-                    (*self._owner, *key, place.partition, place.offset, receipt.reason, DeadState.OPEN, now_us, 1),
-                )
-            return
-        before = DeadState(row[0])
-        after = moved(before, receipt.outcome)
+        """Open or move the letter of the receipt's version, and close those that it overtakes."""
+        rows = self._connection.execute(
+            "SELECT epoch, ord, version_partition, version_offset, state FROM log_dead"
+            " WHERE stream = ? AND generation = ? AND document = ?",
+            (*self._owner, receipt.document.encode()),
+        )
+        letters = {Version(*version): DeadState(state) for *version, state in rows.fetchall()}
+        for version, state in letters.items():
+            if version == receipt.version:
+                self._turn(receipt, version, (state, moved(state, receipt.outcome)))
+            elif closes(receipt.outcome, receipt.version, version):
+                self._turn(receipt, version, (state, moved(state, Outcome.SUPERSEDED)))
+        if receipt.outcome is Outcome.DEAD and receipt.version not in letters:
+            key, place = letter_key(receipt.document, receipt.version), receipt.place
+            self._connection.execute(
+                f"INSERT INTO log_dead VALUES ({', '.join('?' * 13)})",
+                (*self._owner, *key, place.partition, place.offset, receipt.reason, DeadState.OPEN, now_us, 1),
+            )
+
+    def _turn(self, receipt: Receipt, version: Version, states: tuple[DeadState, DeadState]) -> None:
+        before, after = states
         if after is before:
             return
         again = (1, receipt.reason) if after is DeadState.OPEN else (0, None)
         self._connection.execute(
             f"UPDATE log_dead SET state = ?, attempts = attempts + ?, reason = coalesce(?, reason) WHERE {_LETTER}",
-            (after, *again, *self._owner, *key),
+            (after, *again, *self._owner, *letter_key(receipt.document, version)),
         )
 
 

@@ -100,6 +100,7 @@ CREATE TABLE log_dead (
     PRIMARY KEY (stream, generation, epoch, ord, version_offset, version_partition, document)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX log_dead_state ON log_dead (stream, generation, state);
+CREATE INDEX log_dead_document ON log_dead (stream, generation, document);
 CREATE TABLE log_registry (
     stream TEXT PRIMARY KEY, serial INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT, WITHOUT ROWID

@@ -16,6 +16,7 @@ import pytest
 from headwater.clock import SystemClock
 from headwater.errors import Halt, Lost, Misconfigured
 from headwater.log.port import SourcePosition, Watermarks
+from headwater.log.rules import FRESH
 from headwater.model.change import Outgoing
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import DeadLetter, DeadState, Settlement, Usage, day_of
@@ -391,6 +392,11 @@ class SettleContract(Contract):
         assert await bench.ledger(1).dead(EVERY_STATE) == []
 
 
+async def letters_of(bench: Bench) -> list[tuple[str, int, DeadState]]:
+    """Return document, offset and state of every letter."""
+    return [(it.document, it.version.offset, it.state) for it in await bench.ledger().dead(EVERY_STATE)]
+
+
 class DeadLetterContract(Contract):
     """Dead letters: how settle and move change them."""
 
@@ -475,14 +481,44 @@ class DeadLetterContract(Contract):
         first, second = await bench.fill("a", "a")
         reader = bench.reader()
         await reader.settle(Settlement({}, (receipt(second, Outcome.DEAD), receipt(first, Outcome.DEAD))))
-        await reader.settle(Settlement({}, (receipt(second, revision=2),)))
-        letters = await bench.ledger().dead(EVERY_STATE)
-        assert [(letter.version.offset, letter.state) for letter in letters] == [
-            (0, DeadState.OPEN),
-            (1, DeadState.SETTLED),
-        ]
-        assert [letter.version.offset for letter in await bench.ledger().dead(frozenset({DeadState.OPEN}))] == [0]
+        await reader.settle(Settlement({}, (receipt(first, revision=2),)))
+        assert await letters_of(bench) == [("a", 0, DeadState.SETTLED), ("a", 1, DeadState.OPEN)]
+        assert [letter.version.offset for letter in await bench.ledger().dead(frozenset({DeadState.OPEN}))] == [1]
         assert await bench.ledger().dead(frozenset()) == []
+
+    @played
+    async def test_a_newer_version_in_the_index_closes_the_letters_of_older_ones(self, bench: Bench) -> None:
+        for outcome in Outcome:
+            name, other = str(outcome), f"beside {outcome}"
+            opened, retried, discarded, newer, beside = (await bench.fill(*[name] * 4, other))[-5:]
+            dead = [receipt(it, Outcome.DEAD) for it in (opened, retried, discarded, beside)]
+            await bench.reader().settle(Settlement({}, tuple(dead)))
+            ledger = bench.ledger()
+            assert await ledger.move(name, dead[1].version, DeadState.OPEN, DeadState.RETRYING)
+            assert await ledger.move(name, dead[2].version, DeadState.OPEN, DeadState.DISCARDED)
+            # Another worker's: it has to learn of the letters first.
+            await bench.reader().settle(Settlement({}, (receipt(newer, outcome),)))
+            closed = outcome in FRESH
+            expected = {
+                (name, opened.offset): DeadState.SETTLED if closed else DeadState.OPEN,
+                (name, retried.offset): DeadState.SETTLED if closed else DeadState.RETRYING,
+                (name, discarded.offset): DeadState.DISCARDED,
+                (other, beside.offset): DeadState.OPEN,
+            }
+            found = {(document, offset): state for document, offset, state in await letters_of(bench)}
+            assert {at: found[at] for at in expected} == expected, outcome
+
+    @played
+    async def test_a_letter_that_was_overtaken_stays_closed(self, bench: Bench) -> None:
+        first, second = await bench.fill("a", "a")
+        reader = bench.reader()
+        dead, good = receipt(first, Outcome.DEAD), receipt(second)
+        await reader.settle(Settlement({}, (dead, good)))
+        for repeat in ((dead,), (good,), (dead, good)):
+            assert await letters_of(bench) == [("a", 0, DeadState.SETTLED)]
+            await reader.settle(Settlement({}, repeat))
+        await reader.settle(Settlement({}, (receipt(first, Outcome.DEAD, revision=2),)))
+        assert await letters_of(bench) == [("a", 0, DeadState.SETTLED)]
 
     @played
     async def test_a_letter_moves_by_compare_and_set(self, bench: Bench) -> None:

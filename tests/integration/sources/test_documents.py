@@ -173,3 +173,16 @@ def test_a_worker_that_is_killed_leaves_no_parser_behind(cli: Cli) -> None:
     assert parsers(done.pid) == []
     assert sorted(dead(cli)) == ["huge stream.pdf"]
     assert cli.json("verify", "articles", "--json")["ok"]
+
+
+def test_a_document_that_was_mended_or_removed_is_no_dead_letter_any_more(cli: Cli) -> None:
+    mended, removed, left = names = ("cut.docx", "truncated.pdf", "letter.rtf")
+    for name in names:
+        put(cli, name, dirty(name).data())
+    cli("run", "--once")
+    assert sorted(dead(cli)) == sorted(names)
+    put(cli, mended, dirty(GOOD[0]).data())
+    (cli.folder / "docs" / removed).unlink()
+    cli("run", "--once")
+    assert list(dead(cli)) == [left]
+    assert list(indexed(cli)) == [mended]
