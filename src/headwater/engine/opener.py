@@ -59,7 +59,9 @@ class Opener:
         same_recipe(ports.name, generation, fingerprints)
         state = await self._patience.call(lambda: ports.registry.read(ports.name))
         ends = await self._patience.call(ports.history.watermarks)
-        watermarks = {at: settled.get(at, marks)._replace(high=marks.high) for at, marks in ends.items()}
+        if settled.keys() != ends.keys():
+            return await self.decide()  # partitions were added meanwhile: what is settled of them was not read first
+        watermarks = {at: marks._replace(high=ends[at].high) for at, marks in settled.items()}
         situation = Situation(
             state=state,
             identity=await self._patience.call(ports.history.identity),

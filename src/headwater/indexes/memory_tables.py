@@ -229,7 +229,9 @@ class MemoryTables:
         return True
 
     async def adopt(self, key: Key, log_identity: str, log_epoch: int) -> None:
-        self._space(key).change(log_identity=log_identity, log_epoch=log_epoch)
+        space = self._space(key)
+        if log_epoch >= space.generation.log_epoch:
+            space.change(log_identity=log_identity, log_epoch=log_epoch)
 
     async def keep_probes(self, key: Key, probes: bytes) -> bytes:
         space = self._space(key)

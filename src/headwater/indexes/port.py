@@ -162,7 +162,10 @@ class IndexCatalogue(Protocol):
         ...
 
     async def adopt(self, stream: str, number: int, log_identity: str, log_epoch: int) -> None:
-        """Write down that from this log epoch on the generation is built from this log. Durable, idempotent."""
+        """Write down that from this log epoch on the generation is built from this log. Durable, idempotent.
+
+        A late call with an earlier epoch than the one that is written down changes nothing.
+        """
         ...
 
     async def keep_probes(self, stream: str, number: int, probes: bytes) -> bytes:

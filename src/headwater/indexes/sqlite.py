@@ -128,8 +128,8 @@ class SqliteCatalogue:
         def work(connection: sqlite3.Connection) -> None:
             key, _ = load_generation(connection, stream, number)
             connection.execute(
-                "UPDATE index_generation SET log_identity = ?, log_epoch = ? WHERE key = ?",
-                (log_identity, log_epoch, key),
+                "UPDATE index_generation SET log_identity = ?, log_epoch = ? WHERE key = ? AND log_epoch <= ?",
+                (log_identity, log_epoch, key, log_epoch),
             )
 
         await self._database.write(work)

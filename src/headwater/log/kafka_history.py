@@ -115,8 +115,9 @@ class KafkaHistory:
     def _look(self) -> dict[int, Watermarks]:
         partitions = [TopicPartition(self._topic, it.id) for it in self._describe().partitions]
         low = self._offsets(partitions, OffsetSpec.earliest())
-        high = self._offsets(partitions, OffsetSpec.latest())
+        # The group goes on meanwhile, and so does the end: read the other way round, it would lie behind the group.
         committed = self._committed(partitions) if self._group else {}
+        high = self._offsets(partitions, OffsetSpec.latest())
         nowhere = (None, None)
         marks = {}
         for at in sorted(low):

@@ -33,7 +33,7 @@ from headwater.log.kafka_registry import KafkaRegistry
 from headwater.log.kafka_settling import Entry, Mode, Outdated, Settler
 from headwater.log.kafka_statistics import Statistics
 from headwater.log.port import Batch
-from headwater.log.rules import WAITING, closes
+from headwater.log.rules import FRESH, WAITING, closes
 from headwater.model.manifest import Outcome
 from headwater.model.receipt import Receipt, Settlement, Usage
 from headwater.model.version import Version
@@ -92,6 +92,7 @@ class KafkaReader:
         self._news: News | None = None
         self._known: set[LetterKey] = set()  # letters that this reader opened itself
         self._waiting: dict[str, set[Version]] = {}  # by document, the letters that a newer version would close
+        self._overtaken: set[tuple[str, Version]] = set()  # those that the settlement under way closes
         self._last: tuple[Settlement, list[Entry]] | None = None
         self._handing_over = 0  # the number of the news that the next poll hands over
         self._secret = b""
@@ -190,6 +191,7 @@ class KafkaReader:
         hold = self._hold(settlement)
         if self._last is None or self._last[0] is not settlement:
             # A repeat after a doubtful end writes the very same records, or what it cost would count twice.
+            self._overtaken = set()
             self._last = (settlement, self._entries(settlement))
         entries = self._last[1]
         known = self._committed
@@ -207,6 +209,8 @@ class KafkaReader:
             if thread is not None:
                 thread.reclaim(settlement.frontier)
             raise Lost(frozenset(settlement.frontier)) from outdated
+        for document, version in self._overtaken:
+            self._waiting[document].discard(version)
         if thread is not None:
             thread.go_over(offsets)
         for partition, offset in offsets.items():
@@ -259,10 +263,11 @@ class KafkaReader:
             self._waiting.setdefault(document, set()).add(version)
         event = of_receipt(receipt, generation, now_us)
         events = [event] if letter in self._known or letter in self._book.letters else []
-        for older in sorted(self._waiting.get(document, ()), key=str):
-            if closes(receipt.outcome, version, older):
-                self._waiting[document].remove(older)
-                events.append(msgspec.structs.replace(event, version=str(older), outcome=Outcome.SUPERSEDED))
+        if receipt.outcome in FRESH:
+            for older in self._waiting.get(document, ()):
+                if closes(receipt.outcome, version, older):
+                    self._overtaken.add((document, older))
+                    events.append(msgspec.structs.replace(event, version=str(older), outcome=Outcome.SUPERSEDED))
         return events
 
     async def _learn_letters(self) -> None:

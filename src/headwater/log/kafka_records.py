@@ -176,9 +176,10 @@ def decode_caught(metadata: str | None) -> CaughtUp | None:
 
 
 class LetterEvent(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One event about a dead letter: a receipt of its version (`outcome`), or a move by a person or a worker.
+    """One event about a dead letter: a receipt (`outcome`), or a move by a person or a worker.
 
-    `writer` tells one move from another. `time_us` is when it was written.
+    The receipt is of its version, or SUPERSEDED with the place of the newer version that closes it. `writer` tells one
+    move from another. `time_us` is when it was written.
     """
 
     generation: int

@@ -168,6 +168,11 @@ class MemoryLog:
         """Leave a gap of so many offsets, as transaction markers and compaction do."""
         self._streams[stream].partitions[partition].high += count
 
+    def grow(self, stream: str, partitions: int) -> None:
+        """Add partitions, up to so many, as an administrator of Kafka does."""
+        found = self._streams[stream].partitions
+        found += [_Partition() for _ in range(partitions - len(found))]
+
     def trim(self, stream: str, partition: int, low: int) -> None:
         """Let go of what lies before an offset, as retention does."""
         found = self._streams[stream].partitions[partition]

@@ -21,6 +21,10 @@ _LETTER = (
     "stream = ? AND generation = ? AND epoch = ? AND ord = ? AND version_offset = ? AND version_partition = ?"
     " AND document = ?"
 )
+_LETTERS_THAT_WAIT = (
+    "SELECT epoch, ord, version_partition, version_offset, state FROM log_dead"
+    " WHERE stream = ? AND generation = ? AND document = ? AND state IN (?, ?)"
+)
 
 
 class Books:
@@ -111,26 +115,24 @@ class Books:
 
     def _move(self, receipt: Receipt, now_us: int) -> None:
         """Open or move the letter of the receipt's version, and close those that it overtakes."""
-        rows = self._connection.execute(
-            "SELECT epoch, ord, version_partition, version_offset, state FROM log_dead"
-            " WHERE stream = ? AND generation = ? AND document = ?",
-            (*self._owner, receipt.document.encode()),
-        )
-        letters = {Version(*version): DeadState(state) for *version, state in rows.fetchall()}
-        for version, state in letters.items():
-            if version == receipt.version:
-                self._turn(receipt, version, (state, moved(state, receipt.outcome)))
-            elif closes(receipt.outcome, receipt.version, version):
-                self._turn(receipt, version, (state, moved(state, Outcome.SUPERSEDED)))
-        if receipt.outcome is Outcome.DEAD and receipt.version not in letters:
-            key, place = letter_key(receipt.document, receipt.version), receipt.place
+        key = letter_key(receipt.document, receipt.version)
+        row = self._connection.execute(f"SELECT state FROM log_dead WHERE {_LETTER}", (*self._owner, *key)).fetchone()
+        if row is not None:
+            self._turn(receipt, receipt.version, DeadState(row[0]), receipt.outcome)
+        elif receipt.outcome is Outcome.DEAD:
+            place = receipt.place
             self._connection.execute(
                 f"INSERT INTO log_dead VALUES ({', '.join('?' * 13)})",
                 (*self._owner, *key, place.partition, place.offset, receipt.reason, DeadState.OPEN, now_us, 1),
             )
+        if receipt.outcome in FRESH:
+            rows = self._connection.execute(_LETTERS_THAT_WAIT, (*self._owner, receipt.document.encode(), *WAITING))
+            for *version, state in rows.fetchall():
+                if closes(receipt.outcome, receipt.version, Version(*version)):
+                    self._turn(receipt, Version(*version), DeadState(state), Outcome.SUPERSEDED)
 
-    def _turn(self, receipt: Receipt, version: Version, states: tuple[DeadState, DeadState]) -> None:
-        before, after = states
+    def _turn(self, receipt: Receipt, version: Version, before: DeadState, outcome: Outcome) -> None:
+        after = moved(before, outcome)
         if after is before:
             return
         again = (1, receipt.reason) if after is DeadState.OPEN else (0, None)

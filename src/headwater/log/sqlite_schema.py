@@ -11,7 +11,7 @@ from headwater.clock import Clock, Ids
 from headwater.database import Database, Schema
 from headwater.errors import Misconfigured
 
-VERSION = 2
+VERSION = 3
 
 # What the model was asked for, by the day of the settlement. Day 0 holds what version 1 added up: it knew no days.
 _USAGE = """
@@ -22,13 +22,17 @@ CREATE TABLE log_usage (
     PRIMARY KEY (stream, generation, day)
 ) STRICT, WITHOUT ROWID"""
 
+# With the state, as the index by state has it: without it that one serves every question, by reading all letters.
+_LETTERS_OF_A_DOCUMENT = "CREATE INDEX log_dead_document ON log_dead (stream, generation, document, state)"
+
 _UPGRADES = {
     1: (
         "ALTER TABLE log_usage RENAME TO log_usage_1",
         _USAGE,
         "INSERT INTO log_usage SELECT stream, generation, 0, calls, texts, tokens, reused, 0, 0 FROM log_usage_1",
         "DROP TABLE log_usage_1",
-    )
+    ),
+    2: (_LETTERS_OF_A_DOCUMENT,),
 }
 
 # Records are an ordinary table with an index beside it: without a rowid, kilobyte values spill into overflow pages;
@@ -100,7 +104,6 @@ CREATE TABLE log_dead (
     PRIMARY KEY (stream, generation, epoch, ord, version_offset, version_partition, document)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX log_dead_state ON log_dead (stream, generation, state);
-CREATE INDEX log_dead_document ON log_dead (stream, generation, document);
 CREATE TABLE log_registry (
     stream TEXT PRIMARY KEY, serial INTEGER NOT NULL, body BLOB NOT NULL
 ) STRICT, WITHOUT ROWID
@@ -118,7 +121,7 @@ class LogFile(NamedTuple):
     def open(self) -> Database:
         """Return a connection of its own. Nothing happens to the file until it is used."""
         values = f"1, '{self.ids.identity()}', x'{self.ids.secret().hex()}', {self.clock.now_us()}"
-        tables = (*_TABLES.split(";"), _USAGE, f"INSERT INTO log_file VALUES ({values})")
+        tables = (*_TABLES.split(";"), _LETTERS_OF_A_DOCUMENT, _USAGE, f"INSERT INTO log_file VALUES ({values})")
         return Database(self.path, Schema("log", VERSION, tables, _UPGRADES), create=self.create)
 
 

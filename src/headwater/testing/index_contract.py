@@ -341,6 +341,8 @@ class ReaderContract(ContractBase):
             await index.catalogue.adopt(STREAM, 2, "another log", 3)
         adopted = msgspec.structs.replace(made, log_identity="another log", log_epoch=3)
         assert await index.catalogue.generations(STREAM) == [generation(), adopted]
+        await index.catalogue.adopt(STREAM, 2, "a late one's", 2)
+        assert await index.catalogue.generations(STREAM) == [generation(), adopted]
         assert await index.catalogue.generations("none") == []
         await index.put(upsert("a", at(1), ["x"], None))
         second = index.harness.reader(STREAM, 2)

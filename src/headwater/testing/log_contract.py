@@ -521,6 +521,19 @@ class DeadLetterContract(Contract):
         assert await letters_of(bench) == [("a", 0, DeadState.SETTLED)]
 
     @played
+    async def test_a_settlement_that_was_refused_closes_no_letter_until_it_comes_again(self, bench: Bench) -> None:
+        first, second = await bench.fill("a", "a")
+        zombie, heir = bench.line(2)
+        await bench.drain(zombie)
+        await zombie.settle(Settlement({}, (receipt(first, Outcome.DEAD),)))
+        assert len(await bench.drain(heir)) == 2
+        with pytest.raises(Lost):
+            await zombie.settle(Settlement({0: 2}, (receipt(second),)))
+        assert await letters_of(bench) == [("a", 0, DeadState.OPEN)]
+        await zombie.settle(Settlement({}, (receipt(second),)))
+        assert await letters_of(bench) == [("a", 0, DeadState.SETTLED)]
+
+    @played
     async def test_a_letter_moves_by_compare_and_set(self, bench: Bench) -> None:
         (record,) = await bench.fill("a")
         await bench.reader().settle(Settlement({}, (receipt(record, Outcome.DEAD),)))

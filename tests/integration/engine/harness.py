@@ -59,12 +59,13 @@ class Counting:
 
 
 class Stream:
-    """One stream with one partition, and its workers."""
+    """One stream, with one partition at first, and its workers."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         self.clock: Clock = SimulatedClock() if kind == "memory" else SystemClock()
         self.log = MemoryLog(self.clock, CountingIds())
         self.model = Counting()
+        self.partitions = 1
         self.events: list[tuple[Event, dict[str, object]]] = []
         self._tables = MemoryTables()
         self._path = folder / "index.db" if kind == "sqlite" else None
@@ -96,8 +97,8 @@ class Stream:
     ) -> StreamWorker:
         ports = StreamPorts(
             name=STREAM,
-            open_reader=lambda: reader(self.log.reader(STREAM, GROUP, GENERATION, 1)),
-            history=self.log.history(STREAM, GROUP, 1),
+            open_reader=lambda: reader(self.log.reader(STREAM, GROUP, GENERATION, self.partitions)),
+            history=self.log.history(STREAM, GROUP, self.partitions),
             ledger=self.log.ledger(STREAM, GENERATION),
             registry=self.log.registry(),
             catalogue=self._kept(self.catalogue()),
@@ -126,7 +127,8 @@ class Stream:
 
     async def say(self, *changes: tuple[str, str | None]) -> None:
         """Append changes: (document, text), None for a delete."""
-        await self.log.writer(STREAM, 1).append([_outgoing(document, text) for document, text in changes])
+        writer = self.log.writer(STREAM, self.partitions)
+        await writer.append([_outgoing(document, text) for document, text in changes])
 
     async def outcomes(self, document: str) -> list[tuple[int, str]]:
         """Return (offset, outcome) of a document's receipts, by offset."""

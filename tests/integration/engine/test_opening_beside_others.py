@@ -14,11 +14,15 @@ import pytest
 
 from headwater.engine.stream import StreamPorts
 from headwater.engine.supervisor import End, StreamWorker
+from headwater.log.rules import partition_of
 from tests.integration.engine.harness import STREAM, Stream, play
+
+#: How many calls in a row another worker does something after.
+BUSY = 3
 
 
 class Between:
-    """Ports after whose Nth call another worker does something."""
+    """Ports after whose Nth call, and some more, another worker does something."""
 
     def __init__(self, at: int, deed: Callable[[], Awaitable[None]]) -> None:
         self._at = at
@@ -35,7 +39,7 @@ class Between:
 
     async def after_a_call(self) -> None:
         self._calls += 1
-        if self._calls == self._at:
+        if self._at <= self._calls < self._at + BUSY:
             await self._deed()
 
 
@@ -58,17 +62,27 @@ class _Watched:
 
 
 async def settle_more(stream: Stream) -> None:
-    """Another worker settles the next change; a third notes that this is the end."""
-    await stream.say(("d", "B"))
+    """Another worker settles the next change of each partition; a third notes that this is the end."""
+    documents = {partition_of(name.encode(), stream.partitions): name for name in "abcdefgh"}
+    assert len(documents) == stream.partitions
+    await stream.say(*((name, "B") for name in documents.values()))
     for _ in range(2):
         assert (await stream.once()).end is End.DONE
 
 
 async def begin_an_epoch(stream: Stream) -> None:
-    """Another worker begins a new log epoch, as it does when partitions are added or a person accepts one."""
+    """Another worker begins a new log epoch, as it does when a person accepts one."""
     registry = stream.log.registry()
     assert await registry.advance(STREAM, msgspec.structs.replace(await registry.read(STREAM), accept_epoch=True))
     assert (await stream.once()).end is End.DONE
+
+
+async def add_a_partition(stream: Stream) -> None:
+    """Another worker begins a new log epoch as there is a new partition, and settles what is in that."""
+    if stream.partitions == 1:
+        stream.partitions = 2
+        stream.log.grow(STREAM, stream.partitions)
+    await settle_more(stream)
 
 
 async def look(worker: StreamWorker) -> None:
@@ -82,13 +96,13 @@ async def work(worker: StreamWorker) -> None:
 
 
 @pytest.mark.parametrize("begin", [look, work])
-@pytest.mark.parametrize("deed", [settle_more, begin_an_epoch])
+@pytest.mark.parametrize("deed", [settle_more, begin_an_epoch, add_a_partition])
 def test_what_another_worker_does_meanwhile_halts_nobody(
     deed: Callable[[Stream], Awaitable[None]], begin: Callable[[StreamWorker], Awaitable[None]], tmp_path: Path
 ) -> None:
     async def story(at: int, done: list[bool], stream: Stream) -> None:
         stream.log.marker_life_s = 1000.0
-        await stream.say(("d", "A"), ("e", "A"))
+        await stream.say(("a", "A"), ("b", "A"))
         await stream.once()
         between = Between(at, lambda: deed(stream))
         await begin(stream.worker(change=between))

@@ -99,6 +99,7 @@ def old(tmp_path: Path) -> Path:
     path = tmp_path / "old.db"
     asyncio.run(settled(path, Usage()))
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DROP INDEX log_dead_document")
         connection.execute("DROP TABLE log_usage")
         connection.execute(ONE)
         connection.executemany("INSERT INTO log_usage VALUES (1, ?, ?, 2, 3, 4)", [(1, 1), (2, 100)])
