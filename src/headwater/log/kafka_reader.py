@@ -261,14 +261,15 @@ class KafkaReader:
         if receipt.outcome is Outcome.DEAD:
             self._known.add(letter)
             self._waiting.setdefault(document, set()).add(version)
+        own = letter in self._known or letter in self._book.letters
+        waiting = self._waiting.get(document, ()) if receipt.outcome in FRESH else ()
+        overtaken = [older for older in waiting if closes(receipt.outcome, version, older)]
+        if not own and not overtaken:
+            return []  # nearly every receipt, also where some document has a letter
+        self._overtaken.update((document, older) for older in overtaken)
         event = of_receipt(receipt, generation, now_us)
-        events = [event] if letter in self._known or letter in self._book.letters else []
-        if receipt.outcome in FRESH:
-            for older in self._waiting.get(document, ()):
-                if closes(receipt.outcome, version, older):
-                    self._overtaken.add((document, older))
-                    events.append(msgspec.structs.replace(event, version=str(older), outcome=Outcome.SUPERSEDED))
-        return events
+        closing = [msgspec.structs.replace(event, version=str(it), outcome=Outcome.SUPERSEDED) for it in overtaken]
+        return [event, *closing] if own else closing
 
     async def _learn_letters(self) -> None:
         await self._book.catch_up()
